@@ -1,0 +1,190 @@
+"""
+Every exception that Reitunnel raises for its users, and the codes that peers
+send to each other.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from enum import IntEnum
+
+
+class Code(IntEnum):
+    """
+    Why something was refused, closed or reset.
+
+    The numbers are part of the wire, version 1 (docs/protocol.md, "Codes"). A
+    peer treats a number that it does not know as L{INTERNAL}.
+    """
+
+    NONE = 0
+    """Nothing went wrong: an orderly end."""
+    PROTOCOL = 1
+    """The peer broke the protocol."""
+    VERSION = 2
+    """No protocol version in common."""
+    AUTHENTICATION = 3
+    """The credentials are missing or wrong."""
+    TIMEOUT = 4
+    """The peer was silent, or a phase took too long."""
+    LIMIT = 5
+    """A limit of the server was reached."""
+    POLICY = 6
+    """The server's policy does not allow it."""
+    REFUSED = 7
+    """A hook refused it."""
+    TAKEN_OVER = 8
+    """The same client connected again and took the session over."""
+    SHUTDOWN = 9
+    """The peer is stopping."""
+    LINK_LOST = 10
+    """The link was lost and did not come back."""
+    INTERNAL = 11
+    """A failure inside the peer."""
+    ADDRESS_IN_USE = 12
+    """The public address is taken."""
+    ADDRESS_INVALID = 13
+    """The public address cannot be bound."""
+    UNSUPPORTED = 14
+    """The peer does not do that."""
+    CLOSED = 15
+    """The tunnel was closed by its owner."""
+    ABORTED = 16
+    """The visitor or the target aborted its connection (a TCP reset)."""
+    TARGET_REFUSED = 17
+    """The target refused the connection."""
+    TARGET_UNREACHABLE = 18
+    """The target could not be reached or its name not be resolved."""
+    TARGET_TIMEOUT = 19
+    """The target did not answer in time."""
+
+
+class ReitunnelError(Exception):
+    """
+    The base of every exception that Reitunnel raises.
+    """
+
+
+class CodedError(ReitunnelError):
+    """
+    An error that travels, or has travelled, as a code and a reason for people.
+
+    @ivar code: why.
+    @ivar reason: one line for people; without secrets.
+    """
+
+    def __init__(self, code: Code, reason: str) -> None:
+        super().__init__(code, reason)
+        self.code = code
+        self.reason = reason
+
+    def __str__(self) -> str:
+        return self.reason or self.code.name.lower().replace("_", " ")
+
+
+class ProtocolError(CodedError):
+    """
+    Bytes or moves that the wire does not allow. The link is closed.
+    """
+
+
+class RemoteProtocolError(ProtocolError):
+    """
+    The peer broke the protocol.
+    """
+
+    def __init__(self, reason: str) -> None:
+        super().__init__(Code.PROTOCOL, reason)
+
+
+class LocalProtocolError(ProtocolError):
+    """
+    The caller asked for a move that is not legal now: a defect on this side.
+    """
+
+    def __init__(self, reason: str) -> None:
+        super().__init__(Code.INTERNAL, reason)
+
+
+class SessionRefused(CodedError):
+    """
+    The server refused the session, or ended it with a code.
+    """
+
+
+class AuthenticationFailed(SessionRefused):
+    """
+    The credentials were not accepted, by either side.
+    """
+
+    def __init__(self, reason: str) -> None:
+        super().__init__(Code.AUTHENTICATION, reason)
+
+
+class TunnelRefused(CodedError):
+    """
+    A tunnel was refused; the others are not affected.
+    """
+
+
+class StreamRefused(CodedError):
+    """
+    A stream was refused, or its target could not be reached.
+    """
+
+
+class TransportError(ReitunnelError):
+    """
+    A link could not be made: the message is one line for people.
+    """
+
+
+class CertificateError(TransportError):
+    """
+    A certificate or key file is missing, unreadable, open to others or wrong;
+    the message names the file.
+    """
+
+
+class Refused(ReitunnelError):
+    """
+    Raised by a hook to refuse. Its message is sent to the peer, so it is for
+    people on both sides; any other exception refuses too, but its text stays
+    in the log.
+    """
+
+
+class HookTimeout(ReitunnelError):
+    """
+    A hook did not decide in time. The decision counts as a refusal.
+    """
+
+
+@dataclass(frozen=True, slots=True)
+class ConfigMistake:
+    """
+    One mistake in a configuration.
+
+    @ivar path: the key's path (C{"limits.max_clients"}, C{"tunnels[2].port"}),
+        or the flag (C{"--listen"}).
+    @ivar message: what is wrong with it, for people.
+    """
+
+    path: str
+    message: str
+
+    def __str__(self) -> str:
+        return f"{self.path}: {self.message}"
+
+
+class ConfigError(ReitunnelError):
+    """
+    A configuration that cannot be used.
+
+    @ivar mistakes: every mistake found, at least one, in the order of the file.
+    """
+
+    def __init__(self, mistakes: Sequence[ConfigMistake]) -> None:
+        super().__init__("\n".join(str(mistake) for mistake in mistakes))
+        self.mistakes = tuple(mistakes)
