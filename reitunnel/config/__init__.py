@@ -1,4 +1,5 @@
-"""Typed settings, and the loading of them from TOML, flags and the environment.
+"""
+Typed settings, and the loading of them from TOML, flags and the environment.
 """
 
 from __future__ import annotations

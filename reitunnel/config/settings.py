@@ -1,4 +1,5 @@
-"""What a server and a client can be told: one frozen Struct for each table of the
+"""
+What a server and a client can be told: one frozen Struct for each table of the
 configuration file. docs/configuration.md says what each key does.
 """
 
@@ -29,19 +30,22 @@ from reitunnel.config.values import (
 
 
 class Settings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """The base of every table.
+    """
+    The base of every table.
     """
 
 
 class TLSSettings(Settings):
-    """C{[tls]}: on C{tls} and C{wss} links.
+    """
+    C{[tls]}: on C{tls} and C{wss} links.
     """
 
     minimum_version: TLSVersionName = "1.3"
 
 
 class Tuning(Settings):
-    """C{[tuning]}: how bytes are moved. The defaults are the C{balanced} preset.
+    """
+    C{[tuning]}: how bytes are moved. The defaults are the C{balanced} preset.
     """
 
     preset: PresetName = "balanced"
@@ -55,7 +59,8 @@ class Tuning(Settings):
 
 
 class HookSettings(Settings):
-    """One C{[[hooks]]} table.
+    """
+    One C{[[hooks]]} table.
 
     @ivar name: the name of the L{reitunnel.interfaces.IHookFactory}.
     @ivar options: the other keys of the table, not yet validated: the factory's
@@ -67,7 +72,8 @@ class HookSettings(Settings):
 
 
 class AuthSettings(Settings):
-    """C{[auth]}: how clients prove who they are.
+    """
+    C{[auth]}: how clients prove who they are.
     """
 
     tokens: Path | None = None
@@ -77,7 +83,8 @@ class AuthSettings(Settings):
 
 
 class Rule(Settings):
-    """What one client may ask for, after L{Policy.rule} has resolved it.
+    """
+    What one client may ask for, after L{Policy.rule} has resolved it.
 
     @ivar ports: the public ports.
     @ivar bind: the addresses besides the server's default; C{"*"} is any.
@@ -87,19 +94,22 @@ class Rule(Settings):
     bind: tuple[str, ...]
 
     def allows_port(self, port: int) -> bool:
-        """Whether a tunnel may have this public port.
+        """
+        Whether a tunnel may have this public port.
         """
         return any(port in ports for ports in self.ports)
 
     def allows_bind(self, address: str) -> bool:
-        """Whether a tunnel may have this public address. The server's default,
+        """
+        Whether a tunnel may have this public address. The server's default,
         the empty string, is always allowed.
         """
         return not address or "*" in self.bind or address in self.bind
 
 
 class ClientPolicy(Settings):
-    """One C{[policy.clients."PATTERN"]} table: what differs from C{[policy]}.
+    """
+    One C{[policy.clients."PATTERN"]} table: what differs from C{[policy]}.
     """
 
     ports: tuple[PortRange, ...] | None = None
@@ -107,7 +117,8 @@ class ClientPolicy(Settings):
 
 
 class Policy(Settings):
-    """C{[policy]}: what clients may ask for.
+    """
+    C{[policy]}: what clients may ask for.
 
     @ivar clients: by identity, or shell-style pattern of it (C{token:web*}).
     """
@@ -117,7 +128,8 @@ class Policy(Settings):
     clients: Mapping[str, ClientPolicy] = {}
 
     def rule(self, identity: str) -> Rule:
-        """What a client may ask for: the first pattern that matches decides.
+        """
+        What a client may ask for: the first pattern that matches decides.
 
         @param identity: C{token:NAME}, C{certificate:SUBJECT} or C{anonymous}.
         """
@@ -136,7 +148,8 @@ class Policy(Settings):
 
 
 class Limits(Settings):
-    """C{[limits]} of a server.
+    """
+    C{[limits]} of a server.
     """
 
     max_clients: Count = 1000
@@ -150,7 +163,8 @@ class Limits(Settings):
 
 
 class ClientLimits(Settings):
-    """C{[limits]} of a client.
+    """
+    C{[limits]} of a client.
     """
 
     max_streams: Count = 16384
@@ -158,7 +172,8 @@ class ClientLimits(Settings):
 
 
 class ServerTimeouts(Settings):
-    """C{[timeouts]} of a server, in seconds.
+    """
+    C{[timeouts]} of a server, in seconds.
     """
 
     base: Seconds | None = None
@@ -171,7 +186,8 @@ class ServerTimeouts(Settings):
 
 
 class ClientTimeouts(Settings):
-    """C{[timeouts]} of a client, in seconds.
+    """
+    C{[timeouts]} of a client, in seconds.
     """
 
     base: Seconds | None = None
@@ -185,7 +201,8 @@ class ClientTimeouts(Settings):
 
 
 class Retry(Settings):
-    """C{[retry]}: how a client waits between two attempts to connect, in seconds.
+    """
+    C{[retry]}: how a client waits between two attempts to connect, in seconds.
     """
 
     initial_delay: Annotated[float, Meta(gt=0, le=3600)] = 0.5
@@ -195,7 +212,8 @@ class Retry(Settings):
 
 
 class TunnelSettings(Settings):
-    """One C{[[tunnels]]} table, or one C{-R}.
+    """
+    One C{[[tunnels]]} table, or one C{-R}.
 
     @ivar port: the public port; 0 lets the server choose.
     @ivar bind: the public address: empty for the server's default, C{"*"} for
@@ -211,7 +229,8 @@ class TunnelSettings(Settings):
 
 
 class ServerConfig(Settings):
-    """Everything a server can be told.
+    """
+    Everything a server can be told.
 
     @ivar listen: URLs or endpoint descriptions.
     """
@@ -233,7 +252,8 @@ class ServerConfig(Settings):
 
 
 class ClientConfig(Settings):
-    """Everything a client can be told.
+    """
+    Everything a client can be told.
 
     @ivar server: a URL or an endpoint description.
     @ivar token: the token's text. The loader fills it from C{token_file}.

@@ -1,4 +1,5 @@
-"""The small value types that settings are made of.
+"""
+The small value types that settings are made of.
 """
 
 from __future__ import annotations
@@ -28,7 +29,8 @@ PresetName = Literal["throughput", "balanced", "latency"]
 
 
 class Secret:
-    """Text that never shows in a C{repr}, a log line or a traceback.
+    """
+    Text that never shows in a C{repr}, a log line or a traceback.
     """
 
     __slots__ = ("_text",)
@@ -37,7 +39,8 @@ class Secret:
         self._text = text
 
     def reveal(self) -> str:
-        """The text itself.
+        """
+        The text itself.
         """
         return self._text
 
@@ -55,7 +58,8 @@ class Secret:
 
 @dataclass(frozen=True, slots=True)
 class PortRange:
-    """TCP ports from C{low} to C{high}, both included: C{"1024-65535"}, C{"8080"}.
+    """
+    TCP ports from C{low} to C{high}, both included: C{"1024-65535"}, C{"8080"}.
     """
 
     low: int
@@ -63,7 +67,8 @@ class PortRange:
 
     @classmethod
     def parse(cls, text: str) -> PortRange:
-        """Read a range, or a single port.
+        """
+        Read a range, or a single port.
 
         @raise ValueError: if it is neither; the message is for people.
         """
