@@ -1,0 +1,5 @@
+"""
+Reitunnel: a tunnel framework on Twisted.
+"""
+
+from __future__ import annotations

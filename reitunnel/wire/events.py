@@ -1,0 +1,131 @@
+"""
+What a session tells its owner.
+"""
+
+from __future__ import annotations
+
+from typing import TypeAlias
+
+from msgspec import Struct
+
+from reitunnel.errors import Code
+from reitunnel.wire.frames import Buffer
+from reitunnel.wire.messages import TunnelOpen
+from reitunnel.wire.streams import Stream
+
+
+class TunnelRequested(Struct, frozen=True):
+    """
+    Server: the client asks for a tunnel. Answer with C{accept_tunnel} or
+    C{refuse_tunnel}.
+    """
+
+    request: TunnelOpen
+
+
+class TunnelAccepted(Struct, frozen=True):
+    """
+    Client: the tunnel is open at this public address.
+    """
+
+    tunnel: int
+    host: str
+    port: int
+
+
+class TunnelEnded(Struct, frozen=True):
+    """
+    A tunnel was refused, or closed by the peer. All its streams were reset.
+
+    @ivar refused: whether it was never open.
+    """
+
+    tunnel: int
+    code: Code
+    reason: str
+    refused: bool
+
+
+class StreamOpened(Struct, frozen=True):
+    """
+    The peer opened a stream. Answer with C{accept_stream} or C{reset}.
+    """
+
+    stream: Stream
+    host: str
+    port: int
+
+
+class StreamAccepted(Struct, frozen=True):
+    """
+    The peer accepted a stream that this side opened.
+    """
+
+    stream: Stream
+
+
+class DataReceived(Struct, frozen=True):
+    """
+    Bytes came on a stream. Give them back as credit with C{consumed}.
+    """
+
+    stream: Stream
+    data: Buffer
+
+
+class EOFReceived(Struct, frozen=True):
+    """
+    The peer sends no more on a stream.
+    """
+
+    stream: Stream
+
+
+class StreamReset(Struct, frozen=True):
+    """
+    The peer reset a stream that this side had not ended. L{StreamOver} follows.
+    """
+
+    stream: Stream
+    code: Code
+    reason: str
+
+
+class StreamOver(Struct, frozen=True):
+    """
+    Both sides have said their last word: C{stream.end} tells how it ended.
+    """
+
+    stream: Stream
+
+
+class PingAnswered(Struct, frozen=True):
+    """
+    The peer answered a ping that this side sent with these eight bytes.
+    """
+
+    payload: bytes
+
+
+class GoingAway(Struct, frozen=True):
+    """
+    The peer drains: no new tunnels and streams, the old ones finish.
+    """
+
+    code: Code
+    reason: str
+
+
+Event: TypeAlias = (
+    TunnelRequested
+    | TunnelAccepted
+    | TunnelEnded
+    | StreamOpened
+    | StreamAccepted
+    | DataReceived
+    | EOFReceived
+    | StreamReset
+    | StreamOver
+    | PingAnswered
+    | GoingAway
+)

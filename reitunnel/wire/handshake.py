@@ -1,0 +1,206 @@
+"""
+The handshake of a control link, from C{HELLO} to C{WELCOME} or C{REFUSED}.
+
+docs/protocol.md, "Handshake", is the specification.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from enum import Enum
+from types import MappingProxyType
+from typing import Final
+
+from reitunnel.errors import Code, LocalProtocolError, RemoteProtocolError
+from reitunnel.wire.frames import (
+    MAX_HANDSHAKE_PAYLOAD,
+    Frame,
+    FrameKind,
+    FrameReader,
+)
+from reitunnel.wire.messages import (
+    VERSION,
+    Challenge,
+    Ended,
+    Hello,
+    Response,
+    Welcome,
+    clip,
+    decode_message,
+    encode_message,
+)
+
+MAX_HANDSHAKE_BYTES: Final = 64 << 10
+"""The most bytes that a peer may send before the handshake is over."""
+
+
+class Phase(Enum):
+    """
+    Where a handshake stands. C{RESUME} and C{ATTACH} will be moves of C{START},
+    for resumption and for data links.
+    """
+
+    START = "start"
+    """The client speaks next, with C{HELLO}."""
+    ASKED = "asked"
+    """The server speaks next."""
+    CHALLENGED = "challenged"
+    """The client speaks next, with C{RESPONSE}."""
+    WELCOMED = "welcomed"
+    """The session begins."""
+    REFUSED = "refused"
+    """The link ends."""
+
+
+PHASES: Final[Mapping[tuple[Phase, FrameKind], Phase]] = MappingProxyType(
+    {
+        (Phase.START, FrameKind.HELLO): Phase.ASKED,
+        (Phase.ASKED, FrameKind.CHALLENGE): Phase.CHALLENGED,
+        (Phase.CHALLENGED, FrameKind.RESPONSE): Phase.ASKED,
+        (Phase.ASKED, FrameKind.WELCOME): Phase.WELCOMED,
+        (Phase.START, FrameKind.REFUSED): Phase.REFUSED,
+        (Phase.ASKED, FrameKind.REFUSED): Phase.REFUSED,
+        (Phase.CHALLENGED, FrameKind.REFUSED): Phase.REFUSED,
+    }
+)
+"""
+The legal moves, the same for both sides. The server may refuse at any time.
+"""
+
+
+class _Handshake:
+    """
+    What the two sides share: the phase and the moves.
+
+    @ivar phase: where it stands.
+    """
+
+    def __init__(self) -> None:
+        self.phase = Phase.START
+
+    @property
+    def over(self) -> bool:
+        """
+        Whether the handshake has ended, one way or the other.
+        """
+        return self.phase in (Phase.WELCOMED, Phase.REFUSED)
+
+    def _say(self, kind: FrameKind) -> None:
+        move = PHASES.get((self.phase, kind))
+        if move is None:
+            raise LocalProtocolError(f"{kind.name} while {self.phase.value}")
+        self.phase = move
+
+    def _hear(self, kind: FrameKind, allowed: frozenset[FrameKind]) -> None:
+        move = PHASES.get((self.phase, kind))
+        if move is None or kind not in allowed:
+            raise RemoteProtocolError(f"{kind.name} while {self.phase.value}")
+        self.phase = move
+
+
+class ClientHandshake(_Handshake):
+    """
+    The client's side.
+    """
+
+    def hello(self, hello: Hello) -> bytes:
+        """
+        Begin.
+
+        @return: bytes to send.
+        """
+        self._say(FrameKind.HELLO)
+        return encode_message(FrameKind.HELLO, hello)
+
+    def respond(self, response: Response) -> bytes:
+        """
+        Answer a challenge.
+
+        @return: bytes to send.
+        """
+        self._say(FrameKind.RESPONSE)
+        return encode_message(FrameKind.RESPONSE, response)
+
+    def receive(self, frame: Frame) -> Challenge | Welcome | Ended:
+        """
+        Take a frame of the server.
+
+        @return: the challenge to answer, the welcome, or the refusal.
+        @raise RemoteProtocolError: when the frame is not one that may come now.
+        """
+        self._hear(frame.kind, _FROM_SERVER)
+        message = decode_message(_SERVER_MESSAGES[frame.kind], frame.payload)
+        assert isinstance(message, Challenge | Welcome | Ended)
+        if isinstance(message, Welcome) and message.version != VERSION:
+            raise RemoteProtocolError(f"WELCOME: version {message.version}")
+        return message
+
+
+class ServerHandshake(_Handshake):
+    """
+    The server's side.
+    """
+
+    def challenge(self, challenge: Challenge) -> bytes:
+        """
+        Offer mechanisms, or go on with the one that the client chose.
+
+        @return: bytes to send.
+        """
+        self._say(FrameKind.CHALLENGE)
+        return encode_message(FrameKind.CHALLENGE, challenge)
+
+    def welcome(self, welcome: Welcome) -> bytes:
+        """
+        Let the client in.
+
+        @return: bytes to send.
+        """
+        self._say(FrameKind.WELCOME)
+        return encode_message(FrameKind.WELCOME, welcome)
+
+    def refuse(self, code: Code, reason: str) -> bytes:
+        """
+        Turn the client away.
+
+        @return: bytes to send before the link is closed.
+        """
+        self._say(FrameKind.REFUSED)
+        return encode_message(FrameKind.REFUSED, Ended(code, clip(reason)))
+
+    def receive(self, frame: Frame) -> Hello | Response:
+        """
+        Take a frame of the client.
+
+        @return: the greeting, or the answer to a challenge. Whether there is a
+            version in common is L{common_version}'s to say.
+        @raise RemoteProtocolError: when the frame is not one that may come now.
+        """
+        self._hear(frame.kind, _FROM_CLIENT)
+        if frame.kind is FrameKind.HELLO:
+            return decode_message(Hello, frame.payload)
+        return decode_message(Response, frame.payload)
+
+
+def common_version(hello: Hello) -> int | None:
+    """
+    Choose the newest version that both peers speak, if there is one.
+    """
+    return VERSION if VERSION in hello.versions else None
+
+
+def handshake_reader() -> FrameReader:
+    """
+    Make a reader for a link whose peer has not authenticated: frames are small.
+    Raise its C{limit} once the handshake is over.
+    """
+    return FrameReader(MAX_HANDSHAKE_PAYLOAD)
+
+
+_SERVER_MESSAGES: Final[dict[FrameKind, type[Challenge | Welcome | Ended]]] = {
+    FrameKind.CHALLENGE: Challenge,
+    FrameKind.WELCOME: Welcome,
+    FrameKind.REFUSED: Ended,
+}
+_FROM_SERVER: Final = frozenset(_SERVER_MESSAGES)
+_FROM_CLIENT: Final = frozenset({FrameKind.HELLO, FrameKind.RESPONSE})

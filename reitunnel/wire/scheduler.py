@@ -1,0 +1,80 @@
+"""
+The order in which streams send: fair turns, and new traffic first.
+
+The scheme is that of FQ-CoDel (RFC 8290, section 4.1) without the dropping: a
+stream that was silent and has something to say goes before the streams that
+have been sending all along, for one turn.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+
+from reitunnel.wire.streams import Stream
+
+
+class FairScheduler:
+    """
+    Streams that want to send, and whose turn it is.
+
+    A stream that is put here while it sends sparsely is served first, once; one
+    that keeps sending takes turns of C{quantum} bytes with the others.
+
+    @ivar quantum: the bytes of a turn.
+    """
+
+    def __init__(self, quantum: int) -> None:
+        self.quantum = quantum
+        self._fresh: deque[Stream] = deque()
+        self._old: deque[Stream] = deque()
+
+    def __bool__(self) -> bool:
+        """
+        Whether a stream may be waiting. It may turn out to have nothing to send.
+        """
+        return bool(self._fresh or self._old)
+
+    def put(self, stream: Stream) -> None:
+        """
+        Note that a stream wants to send.
+        """
+        if not stream.listed:
+            stream.listed = True
+            stream.deficit = self.quantum
+            self._fresh.append(stream)
+
+    def pick(self) -> Stream | None:
+        """
+        Choose the stream whose turn it is; it may send C{stream.deficit} bytes.
+        Tell L{charge} what it sent.
+        """
+        while True:
+            line = self._fresh or self._old
+            if not line:
+                return None
+            stream = line[0]
+            if not stream.ready:
+                self._step_back(line)
+            elif stream.deficit <= 0:
+                stream.deficit += self.quantum
+                self._old.append(line.popleft())
+            else:
+                return stream
+
+    def charge(self, stream: Stream, size: int) -> None:
+        """
+        Note that a picked stream has sent C{size} bytes.
+        """
+        stream.deficit -= size
+
+    def _step_back(self, line: deque[Stream]) -> None:
+        """
+        Take the first stream of a line, which has nothing to send, out of it. A
+        fresh one waits a round behind the others, so that it cannot come back
+        as fresh at once and starve them.
+        """
+        stream = line.popleft()
+        if line is self._fresh and self._old:
+            self._old.append(stream)
+        else:
+            stream.listed = False
