@@ -1,0 +1,60 @@
+# Each target sets up what it needs, in a virtual environment of its own.
+
+PYTHON ?= python3
+VENV ?= .venv
+BIN = $(VENV)/bin
+PIP_INSTALL = $(BIN)/python -m pip install --quiet --disable-pip-version-check
+TRIAL = $(BIN)/python -m twisted.trial
+
+# For mypy; ruff finds the same by itself.
+SOURCES = reitunnel tests $(shell find twisted examples benchmarks -name '*.py')
+UNIT_TESTS = $(filter-out tests.integration,$(subst /,.,$(basename \
+    $(patsubst %/__init__.py,%,$(wildcard tests/test_*.py tests/*/__init__.py)))))
+
+.PHONY: help demo test test-unit lint format news clean
+
+help:
+	@echo 'make demo       set up, open a tunnel over TLS 1.3 and fetch a page through it'
+	@echo 'make test       set up, then lint, types and every test'
+	@echo 'make test-unit  the tests that need no other program'
+	@echo 'make lint       ruff and mypy'
+	@echo 'make format     let ruff rewrite the code'
+	@echo 'make news       the news of the next release'
+	@echo 'make clean      remove what the other targets made'
+
+demo: $(VENV)/.installed
+	$(BIN)/reitunnel demo --once
+
+test: lint
+	$(TRIAL) tests
+
+test-unit: $(VENV)/.installed-test
+	$(TRIAL) $(UNIT_TESTS)
+
+lint: $(VENV)/.installed-test
+	$(BIN)/ruff check
+	$(BIN)/ruff format --check
+	$(BIN)/mypy $(SOURCES)
+
+format: $(VENV)/.installed-test
+	$(BIN)/ruff check --fix
+	$(BIN)/ruff format
+
+news: $(VENV)/.installed-release
+	$(BIN)/towncrier build --draft --version next
+
+clean:
+	rm -rf $(VENV) _trial_temp* build dist *.egg-info .mypy_cache .ruff_cache .hypothesis
+
+$(VENV)/.installed: setup.cfg pyproject.toml
+	$(PYTHON) -m venv $(VENV)
+	$(PIP_INSTALL) --editable .
+	touch $@
+
+$(VENV)/.installed-test: $(VENV)/.installed
+	$(PIP_INSTALL) --editable '.[test]'
+	touch $@
+
+$(VENV)/.installed-release: $(VENV)/.installed
+	$(PIP_INSTALL) --editable '.[release]'
+	touch $@

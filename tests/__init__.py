@@ -1,0 +1,5 @@
+"""
+The tests of Reitunnel, run by trial.
+"""
+
+from __future__ import annotations

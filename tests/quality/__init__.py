@@ -1,0 +1,5 @@
+"""
+Tests of the project itself: its layers, its documents and its packaging.
+"""
+
+from __future__ import annotations
