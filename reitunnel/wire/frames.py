@@ -24,10 +24,7 @@ MAX_CONTROL_PAYLOAD: Final = 64 << 10
 MAX_HANDSHAKE_PAYLOAD: Final = 16 << 10
 """The largest payload of any frame before authentication, in bytes."""
 _COPY_BELOW: Final = 16 << 10
-"""
-Pieces of C{DATA} shorter than this are copied out of what was read. A longer
-piece is a view, which keeps the whole read alive: at most four times its size.
-"""
+"""Pieces of C{DATA} shorter than this are copied out of what was read."""
 
 
 class FrameKind(IntEnum):
@@ -114,6 +111,13 @@ class Frame(NamedTuple):
     stream: int
     payload: Buffer
     complete: bool = True
+
+
+def largest_payload(kind: FrameKind) -> int:
+    """
+    Give the most bytes that the payload of a kind of frame may have.
+    """
+    return _SHAPES[kind].largest
 
 
 def encode_header(kind: FrameKind, stream: int, length: int) -> bytes:
@@ -208,10 +212,12 @@ class FrameReader:
 
 def _piece(data: bytes, start: int, stop: int) -> Buffer:
     """
-    Take a piece of what was read, without a copy where that is worth it.
+    Take a piece of what was read, without a copy where that is worth it: a view
+    keeps the whole read alive, which is at most four times its size.
     """
-    if stop - start < _COPY_BELOW:
+    size = stop - start
+    if size < _COPY_BELOW or 4 * size < len(data):
         return data[start:stop]
-    if stop - start == len(data):
+    if size == len(data):
         return data
     return memoryview(data)[start:stop]

@@ -11,8 +11,11 @@ from enum import Enum
 from types import MappingProxyType
 from typing import Final
 
+from msgspec import Struct
+
 from reitunnel.errors import Code, LocalProtocolError, RemoteProtocolError
 from reitunnel.wire.frames import (
+    HEADER_SIZE,
     MAX_HANDSHAKE_PAYLOAD,
     Frame,
     FrameKind,
@@ -31,7 +34,7 @@ from reitunnel.wire.messages import (
 )
 
 MAX_HANDSHAKE_BYTES: Final = 64 << 10
-"""The most bytes that a peer may send before the handshake is over."""
+"""The most bytes of frames that a peer may send before the handshake is over."""
 
 
 class Phase(Enum):
@@ -77,6 +80,7 @@ class _Handshake:
 
     def __init__(self) -> None:
         self.phase = Phase.START
+        self._heard = 0
 
     @property
     def over(self) -> bool:
@@ -85,16 +89,24 @@ class _Handshake:
         """
         return self.phase in (Phase.WELCOMED, Phase.REFUSED)
 
-    def _say(self, kind: FrameKind) -> None:
+    def _say(self, kind: FrameKind, message: Struct) -> bytes:
         move = PHASES.get((self.phase, kind))
         if move is None:
             raise LocalProtocolError(f"{kind.name} while {self.phase.value}")
+        frame = encode_message(kind, message)
         self.phase = move
+        return frame
 
-    def _hear(self, kind: FrameKind, allowed: frozenset[FrameKind]) -> None:
+    def _hear(self, frame: Frame, allowed: frozenset[FrameKind]) -> None:
+        kind = frame.kind
         move = PHASES.get((self.phase, kind))
         if move is None or kind not in allowed:
             raise RemoteProtocolError(f"{kind.name} while {self.phase.value}")
+        self._heard += HEADER_SIZE + len(frame.payload)
+        if self._heard > MAX_HANDSHAKE_BYTES:
+            raise RemoteProtocolError(
+                f"more than {MAX_HANDSHAKE_BYTES} bytes of handshake"
+            )
         self.phase = move
 
 
@@ -109,8 +121,7 @@ class ClientHandshake(_Handshake):
 
         @return: bytes to send.
         """
-        self._say(FrameKind.HELLO)
-        return encode_message(FrameKind.HELLO, hello)
+        return self._say(FrameKind.HELLO, hello)
 
     def respond(self, response: Response) -> bytes:
         """
@@ -118,8 +129,7 @@ class ClientHandshake(_Handshake):
 
         @return: bytes to send.
         """
-        self._say(FrameKind.RESPONSE)
-        return encode_message(FrameKind.RESPONSE, response)
+        return self._say(FrameKind.RESPONSE, response)
 
     def receive(self, frame: Frame) -> Challenge | Welcome | Ended:
         """
@@ -128,7 +138,7 @@ class ClientHandshake(_Handshake):
         @return: the challenge to answer, the welcome, or the refusal.
         @raise RemoteProtocolError: when the frame is not one that may come now.
         """
-        self._hear(frame.kind, _FROM_SERVER)
+        self._hear(frame, _FROM_SERVER)
         message = decode_message(_SERVER_MESSAGES[frame.kind], frame.payload)
         assert isinstance(message, Challenge | Welcome | Ended)
         if isinstance(message, Welcome) and message.version != VERSION:
@@ -147,8 +157,7 @@ class ServerHandshake(_Handshake):
 
         @return: bytes to send.
         """
-        self._say(FrameKind.CHALLENGE)
-        return encode_message(FrameKind.CHALLENGE, challenge)
+        return self._say(FrameKind.CHALLENGE, challenge)
 
     def welcome(self, welcome: Welcome) -> bytes:
         """
@@ -156,8 +165,7 @@ class ServerHandshake(_Handshake):
 
         @return: bytes to send.
         """
-        self._say(FrameKind.WELCOME)
-        return encode_message(FrameKind.WELCOME, welcome)
+        return self._say(FrameKind.WELCOME, welcome)
 
     def refuse(self, code: Code, reason: str) -> bytes:
         """
@@ -165,8 +173,7 @@ class ServerHandshake(_Handshake):
 
         @return: bytes to send before the link is closed.
         """
-        self._say(FrameKind.REFUSED)
-        return encode_message(FrameKind.REFUSED, Ended(code, clip(reason)))
+        return self._say(FrameKind.REFUSED, Ended(code, clip(reason)))
 
     def receive(self, frame: Frame) -> Hello | Response:
         """
@@ -176,7 +183,7 @@ class ServerHandshake(_Handshake):
             version in common is L{common_version}'s to say.
         @raise RemoteProtocolError: when the frame is not one that may come now.
         """
-        self._hear(frame.kind, _FROM_CLIENT)
+        self._hear(frame, _FROM_CLIENT)
         if frame.kind is FrameKind.HELLO:
             return decode_message(Hello, frame.payload)
         return decode_message(Response, frame.payload)

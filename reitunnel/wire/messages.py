@@ -2,25 +2,31 @@
 Control messages: the payloads of the frames that carry more than a number.
 
 Each is the msgpack map of a msgspec Struct. Unknown fields are ignored, wrong
-types and values out of range refused. docs/protocol.md, "Messages", is the
-specification.
+types and values out of range refused, on sending as on receiving.
+docs/protocol.md, "Messages", is the specification.
 """
 
 from __future__ import annotations
 
+import re
 from struct import Struct as Layout
 from typing import Annotated, Final, TypeVar
 
 import msgspec
 from msgspec import Meta, Struct
 
-from reitunnel.errors import Code, RemoteProtocolError
-from reitunnel.wire.frames import Buffer, FrameKind, encode_frame
+from reitunnel.errors import Code, LocalProtocolError, RemoteProtocolError
+from reitunnel.wire.frames import Buffer, FrameKind, encode_frame, largest_payload
 
 VERSION: Final = 1
 
-Name = Annotated[str, Meta(max_length=255)]
-Text = Annotated[str, Meta(max_length=1024)]
+# Texts are shown to people and written to logs: without control characters they
+# can neither move a cursor nor forge a line.
+_PLAIN: Final = r"\A[^\x00-\x1f\x7f-\x9f]*\Z"
+_CONTROL: Final = re.compile(r"[\x00-\x1f\x7f-\x9f]")
+
+Name = Annotated[str, Meta(max_length=255, pattern=_PLAIN)]
+Text = Annotated[str, Meta(max_length=1024, pattern=_PLAIN)]
 Port = Annotated[int, Meta(ge=0, le=65535)]
 Number = Annotated[int, Meta(ge=1, le=0xFFFFFFFF)]
 Seconds = Annotated[float, Meta(gt=0, le=86400)]
@@ -36,7 +42,7 @@ class Hello(Struct, frozen=True):
     """
 
     versions: Annotated[list[int], Meta(min_length=1, max_length=16)]
-    instance: Annotated[str, Meta(min_length=1, max_length=255)]
+    instance: Annotated[str, Meta(min_length=1, max_length=255, pattern=_PLAIN)]
     capabilities: Names = []
     software: Name = ""
 
@@ -70,7 +76,7 @@ class Welcome(Struct, frozen=True):
     version: int
     session: Annotated[bytes, Meta(min_length=16, max_length=16)]
     secret: Annotated[bytes, Meta(min_length=32, max_length=32)]
-    identity: Name
+    identity: Text
     auth: bytes
     heartbeat: Seconds
     heartbeat_timeout: Seconds
@@ -155,14 +161,32 @@ _decoders: dict[type[Struct], msgspec.msgpack.Decoder[Struct]] = {
         StreamOpen,
     )
 }
+_NOT_A_MESSAGE: Final = (
+    msgspec.MsgspecError,
+    OverflowError,
+    RecursionError,
+    ValueError,
+)
+"""What msgspec raises for a message that is none; C{ValueError} for bad UTF-8."""
 _NUMBER: Final = Layout(">I")
 
 
 def encode_message(kind: FrameKind, message: Struct, stream: int = 0) -> bytes:
     """
     Encode a message as a whole frame.
+
+    @raise LocalProtocolError: when a field is out of bounds, or the message too
+        large for a frame of its kind: the peer would close the link over it.
     """
-    return encode_frame(kind, stream, _encoder.encode(message))
+    name = type(message).__name__
+    try:
+        payload = _encoder.encode(message)
+        _decoders[type(message)].decode(payload)
+    except _NOT_A_MESSAGE as error:
+        raise LocalProtocolError(f"bad {name}: {error}") from None
+    if len(payload) > largest_payload(kind):
+        raise LocalProtocolError(f"{name}: a payload of {len(payload)} bytes")
+    return encode_frame(kind, stream, payload)
 
 
 def decode_message(expected: type[Message], payload: Buffer) -> Message:
@@ -173,7 +197,7 @@ def decode_message(expected: type[Message], payload: Buffer) -> Message:
     """
     try:
         message = _decoders[expected].decode(payload)
-    except (msgspec.MsgspecError, ValueError, RecursionError) as error:
+    except _NOT_A_MESSAGE as error:
         raise RemoteProtocolError(f"bad {expected.__name__}: {error}") from None
     assert isinstance(message, expected)
     return message
@@ -206,6 +230,8 @@ def known_code(number: int) -> Code:
 
 def clip(text: str, limit: int = 1024) -> str:
     """
-    Cut a text for people to what a message may carry.
+    Make of any text one that a message may carry, for people: on one line, and
+    cut to C{limit} characters.
     """
+    text = _CONTROL.sub(" ", text).encode("utf-8", "replace").decode()
     return text if len(text) <= limit else text[: limit - 1] + "…"

@@ -1,0 +1,5 @@
+"""
+Tests of L{reitunnel.wire}.
+"""
+
+from __future__ import annotations

@@ -1,0 +1,20 @@
+"""
+How hypothesis searches in these tests: the same way on every machine.
+"""
+
+from __future__ import annotations
+
+from hypothesis import HealthCheck, settings
+
+
+def examples(count: int) -> settings:
+    """
+    Try C{count} examples, chosen by the test's name alone, so that a run does
+    not depend on luck or on the speed of the machine.
+    """
+    return settings(
+        max_examples=count,
+        derandomize=True,
+        deadline=None,
+        suppress_health_check=[HealthCheck.too_slow],
+    )
