@@ -4,6 +4,23 @@ Typed settings, and the loading of them from TOML, flags and the environment.
 
 from __future__ import annotations
 
+from reitunnel.config.addresses import (
+    HostTarget,
+    LinkAddress,
+    UnixTarget,
+    is_loopback,
+    parse_bind,
+    parse_link_address,
+    parse_target,
+)
+from reitunnel.config.loading import (
+    TOKEN_VARIABLE,
+    load_client_config,
+    load_server_config,
+)
+from reitunnel.config.origin import flag_name
+from reitunnel.config.presets import TUNING_PRESETS
+from reitunnel.config.remotes import parse_remote
 from reitunnel.config.settings import (
     AuthSettings,
     ClientConfig,
@@ -17,6 +34,7 @@ from reitunnel.config.settings import (
     Rule,
     ServerConfig,
     ServerTimeouts,
+    ServerTuning,
     TLSSettings,
     Tuning,
     TunnelSettings,
@@ -24,13 +42,17 @@ from reitunnel.config.settings import (
 from reitunnel.config.values import PortRange, Secret
 
 __all__ = [
+    "TOKEN_VARIABLE",
+    "TUNING_PRESETS",
     "AuthSettings",
     "ClientConfig",
     "ClientLimits",
     "ClientPolicy",
     "ClientTimeouts",
     "HookSettings",
+    "HostTarget",
     "Limits",
+    "LinkAddress",
     "Policy",
     "PortRange",
     "Retry",
@@ -38,7 +60,17 @@ __all__ = [
     "Secret",
     "ServerConfig",
     "ServerTimeouts",
+    "ServerTuning",
     "TLSSettings",
     "Tuning",
     "TunnelSettings",
+    "UnixTarget",
+    "flag_name",
+    "is_loopback",
+    "load_client_config",
+    "load_server_config",
+    "parse_bind",
+    "parse_link_address",
+    "parse_remote",
+    "parse_target",
 ]

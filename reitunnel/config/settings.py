@@ -13,18 +13,24 @@ from typing import Annotated, Any
 from msgspec import Meta, Struct
 
 from reitunnel.config.values import (
+    BindAddress,
     Carrier,
     ChannelBinding,
+    ClientId,
     Count,
+    DialAddress,
     HookStrategy,
+    ListenAddress,
     LogFormat,
     LogLevel,
+    Metadata,
     PortNumber,
     PortRange,
     PresetName,
     Requirement,
     Seconds,
     Secret,
+    TargetAddress,
     TLSVersionName,
 )
 
@@ -35,7 +41,7 @@ class Settings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """
 
 
-class TLSSettings(Settings):
+class TLSSettings(Settings, frozen=True, kw_only=True):
     """
     C{[tls]}: on C{tls} and C{wss} links.
     """
@@ -43,7 +49,7 @@ class TLSSettings(Settings):
     minimum_version: TLSVersionName = "1.3"
 
 
-class Tuning(Settings):
+class Tuning(Settings, frozen=True, kw_only=True):
     """
     C{[tuning]}: how bytes are moved. The defaults are the C{balanced} preset.
     """
@@ -55,10 +61,17 @@ class Tuning(Settings):
     keepalive: Annotated[int, Meta(ge=0, le=7200)] = 30
     send_buffer: Annotated[int, Meta(ge=0, le=67108864)] = 0
     receive_buffer: Annotated[int, Meta(ge=0, le=67108864)] = 0
+
+
+class ServerTuning(Tuning, frozen=True, kw_only=True):
+    """
+    C{[tuning]} of a server, which listens too.
+    """
+
     backlog: Annotated[int, Meta(ge=1, le=65535)] = 1024
 
 
-class HookSettings(Settings):
+class HookSettings(Settings, frozen=True, kw_only=True):
     """
     One C{[[hooks]]} table.
 
@@ -70,8 +83,14 @@ class HookSettings(Settings):
     name: Annotated[str, Meta(min_length=1)]
     options: Mapping[str, Any] = {}
 
+    def table(self) -> dict[str, Any]:
+        """
+        The table as it stands in the file.
+        """
+        return {"name": self.name, **self.options}
 
-class AuthSettings(Settings):
+
+class AuthSettings(Settings, frozen=True, kw_only=True):
     """
     C{[auth]}: how clients prove who they are.
     """
@@ -82,7 +101,7 @@ class AuthSettings(Settings):
     channel_binding: ChannelBinding = "prefer"
 
 
-class Rule(Settings):
+class Rule(Settings, frozen=True, kw_only=True):
     """
     What one client may ask for, after L{Policy.rule} has resolved it.
 
@@ -91,7 +110,7 @@ class Rule(Settings):
     """
 
     ports: tuple[PortRange, ...]
-    bind: tuple[str, ...]
+    bind: tuple[BindAddress, ...]
 
     def allows_port(self, port: int) -> bool:
         """
@@ -107,16 +126,16 @@ class Rule(Settings):
         return not address or "*" in self.bind or address in self.bind
 
 
-class ClientPolicy(Settings):
+class ClientPolicy(Settings, frozen=True, kw_only=True):
     """
     One C{[policy.clients."PATTERN"]} table: what differs from C{[policy]}.
     """
 
     ports: tuple[PortRange, ...] | None = None
-    bind: tuple[str, ...] | None = None
+    bind: tuple[BindAddress, ...] | None = None
 
 
-class Policy(Settings):
+class Policy(Settings, frozen=True, kw_only=True):
     """
     C{[policy]}: what clients may ask for.
 
@@ -124,7 +143,7 @@ class Policy(Settings):
     """
 
     ports: tuple[PortRange, ...] = (PortRange(1024, 65535),)
-    bind: tuple[str, ...] = ()
+    bind: tuple[BindAddress, ...] = ()
     clients: Mapping[str, ClientPolicy] = {}
 
     def rule(self, identity: str) -> Rule:
@@ -147,7 +166,7 @@ class Policy(Settings):
         )
 
 
-class Limits(Settings):
+class Limits(Settings, frozen=True, kw_only=True):
     """
     C{[limits]} of a server.
     """
@@ -162,7 +181,7 @@ class Limits(Settings):
     max_session_bytes: Annotated[int, Meta(ge=1048576, le=1073741824)] = 67108864
 
 
-class ClientLimits(Settings):
+class ClientLimits(Settings, frozen=True, kw_only=True):
     """
     C{[limits]} of a client.
     """
@@ -171,7 +190,7 @@ class ClientLimits(Settings):
     max_session_bytes: Annotated[int, Meta(ge=1048576, le=1073741824)] = 67108864
 
 
-class ServerTimeouts(Settings):
+class ServerTimeouts(Settings, frozen=True, kw_only=True):
     """
     C{[timeouts]} of a server, in seconds.
     """
@@ -185,7 +204,7 @@ class ServerTimeouts(Settings):
     drain: Annotated[float, Meta(ge=0, le=86400)] = 10.0
 
 
-class ClientTimeouts(Settings):
+class ClientTimeouts(Settings, frozen=True, kw_only=True):
     """
     C{[timeouts]} of a client, in seconds.
     """
@@ -200,7 +219,7 @@ class ClientTimeouts(Settings):
     drain: Annotated[float, Meta(ge=0, le=86400)] = 10.0
 
 
-class Retry(Settings):
+class Retry(Settings, frozen=True, kw_only=True):
     """
     C{[retry]}: how a client waits between two attempts to connect, in seconds.
     """
@@ -211,7 +230,7 @@ class Retry(Settings):
     jitter: Annotated[float, Meta(ge=0, le=1)] = 0.2
 
 
-class TunnelSettings(Settings):
+class TunnelSettings(Settings, frozen=True, kw_only=True):
     """
     One C{[[tunnels]]} table, or one C{-R}.
 
@@ -223,19 +242,19 @@ class TunnelSettings(Settings):
     """
 
     port: PortNumber
-    target: Annotated[str, Meta(min_length=1)]
-    bind: str = ""
-    metadata: Mapping[str, str] = {}
+    target: TargetAddress
+    bind: BindAddress = ""
+    metadata: Metadata = {}
 
 
-class ServerConfig(Settings):
+class ServerConfig(Settings, frozen=True, kw_only=True):
     """
     Everything a server can be told.
 
     @ivar listen: URLs or endpoint descriptions.
     """
 
-    listen: Annotated[tuple[str, ...], Meta(min_length=1)]
+    listen: Annotated[tuple[ListenAddress, ...], Meta(min_length=1)]
     pem: Path | None = None
     log_format: LogFormat = "text"
     log_level: LogLevel = "info"
@@ -247,11 +266,11 @@ class ServerConfig(Settings):
     policy: Policy = Policy()
     limits: Limits = Limits()
     timeouts: ServerTimeouts = ServerTimeouts()
-    tuning: Tuning = Tuning()
+    tuning: ServerTuning = ServerTuning()
     hooks: tuple[HookSettings, ...] = ()
 
 
-class ClientConfig(Settings):
+class ClientConfig(Settings, frozen=True, kw_only=True):
     """
     Everything a client can be told.
 
@@ -259,14 +278,14 @@ class ClientConfig(Settings):
     @ivar token: the token's text. The loader fills it from C{token_file}.
     """
 
-    server: Annotated[str, Meta(min_length=1)]
+    server: DialAddress
     ca: Path | None = None
     pem: Path | None = None
     server_name: Annotated[str, Meta(min_length=1)] | None = None
     token: Secret | None = None
     token_file: Path | None = None
     channel_binding: ChannelBinding = "prefer"
-    client_id: Annotated[str, Meta(min_length=1, max_length=128)] | None = None
+    client_id: ClientId | None = None
     carrier: Carrier = "auto"
     insecure_plaintext: bool = False
     log_format: LogFormat = "text"

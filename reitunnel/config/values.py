@@ -4,10 +4,43 @@ The small value types that settings are made of.
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 from msgspec import Meta
+
+from reitunnel.config.addresses import (
+    parse_bind,
+    parse_link_address,
+    parse_port,
+    parse_target,
+)
+
+
+def _checked(check: Callable[[str], object]) -> Callable[[str], str]:
+    """
+    Make a parser of a checker: the text is kept as it is.
+    """
+
+    def parse(text: str) -> str:
+        check(text)
+        return text
+
+    return parse
+
+
+def _check_client_id(text: str) -> None:
+    if not text or not text.isprintable() or text != text.strip():
+        raise ValueError("expected printable text without spaces around it")
+
+
+def _parsed(parse: Callable[[str], str], **bounds: Any) -> Meta:
+    """
+    Text that C{parse} has passed. The reader of configuration files calls it.
+    """
+    return Meta(extra={"parse": parse}, **bounds)
+
 
 Seconds = Annotated[float, Meta(gt=0, le=86400)]
 """A time in seconds, at most a day."""
@@ -17,6 +50,23 @@ Count = Annotated[int, Meta(ge=1, le=1_000_000)]
 
 PortNumber = Annotated[int, Meta(ge=0, le=65535)]
 """A TCP port; 0 lets the server choose."""
+
+BindAddress = Annotated[str, _parsed(parse_bind)]
+"""A public address: an IP address, or C{"*"} for every address."""
+
+ListenAddress = Annotated[
+    str, _parsed(_checked(lambda text: parse_link_address(text, listening=True)))
+]
+DialAddress = Annotated[
+    str, _parsed(_checked(lambda text: parse_link_address(text, listening=False)))
+]
+TargetAddress = Annotated[str, _parsed(_checked(parse_target), max_length=1024)]
+ClientId = Annotated[str, _parsed(_checked(_check_client_id), max_length=128)]
+
+Name = Annotated[str, Meta(max_length=255)]
+Text = Annotated[str, Meta(max_length=1024)]
+Metadata = Annotated[Mapping[Name, Text], Meta(max_length=32)]
+"""What a client says of a tunnel: the bounds are the wire's."""
 
 LogFormat = Literal["text", "json"]
 LogLevel = Literal["debug", "info", "warn", "error", "critical"]
@@ -87,11 +137,10 @@ class PortRange:
 
 
 def _port(digits: str, whole: str) -> int:
-    # str.isdigit accepts digits of other scripts, and int() accepts signs,
-    # spaces and underscores: neither is a port.
-    if digits.isascii() and digits.isdigit() and 1 <= int(digits[:6]) <= 65535:
-        return int(digits)
-    raise ValueError(
-        f'expected a port from 1 to 65535 or a range such as "1024-65535", '
-        f'got "{whole}"'
-    )
+    port = parse_port(digits)
+    if not port:
+        raise ValueError(
+            f'expected a port from 1 to 65535 or a range such as "1024-65535", '
+            f'got "{whole}"'
+        )
+    return port

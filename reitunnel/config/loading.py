@@ -1,0 +1,226 @@
+"""
+Loads the configuration of a server or a client from a TOML file, flags and the
+environment.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import stat
+import tomllib
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from reitunnel.config.checks import Finding, check_client, check_server
+from reitunnel.config.origin import Origin, is_within
+from reitunnel.config.presets import resolve
+from reitunnel.config.reading import Reader
+from reitunnel.config.settings import ClientConfig, ServerConfig
+from reitunnel.config.values import Secret
+from reitunnel.errors import ConfigError, ConfigMistake
+
+TOKEN_VARIABLE = "REITUNNEL_TOKEN"
+"""The environment variable that holds a client's token."""
+
+MAX_FILE_SIZE = 4 * 1024 * 1024
+"""The largest configuration file that is read, in bytes."""
+
+StrPath = str | os.PathLike[str]
+
+_TOKEN_KEYS = ("token", "token_file")
+_MAX_TOKEN_SIZE = 4096
+_POSITION = re.compile(r" \(at line (?P<line>[0-9]+), column [0-9]+\)\Z")
+
+
+def load_server_config(
+    path: StrPath | None = None, overrides: Mapping[str, Any] | None = None
+) -> ServerConfig:
+    """
+    Load the configuration of a server.
+
+    @param path: the TOML file, if there is one.
+    @param overrides: what flags say, by the key's path (C{"limits.max_conns"}).
+        They win over the file; text stands for a number or boolean where one is
+        expected; L{None} is no value. Messages name the flag: C{--max-conns}.
+    @raise ConfigError: with every mistake found.
+    """
+    table, flags, origin = _gather(path, overrides)
+    _merge(table, flags)
+    reader = Reader(origin)
+    config = reader.read(ServerConfig, table, {"listen": ()})
+    config = resolve(config, reader.given, origin)
+    _raise_any(reader.mistakes, check_server(config), origin)
+    return config
+
+
+def load_client_config(
+    path: StrPath | None = None,
+    overrides: Mapping[str, Any] | None = None,
+    environ: Mapping[str, str] = os.environ,
+) -> ClientConfig:
+    """
+    Load the configuration of a client.
+
+    The token is the one that a flag says, else that of the environment, else that
+    of the file; C{token_file} is read.
+
+    @param path: the TOML file, if there is one.
+    @param overrides: what flags say, as for L{load_server_config}. C{"tunnels"} is a
+        list of texts that L{reitunnel.config.parse_remote} reads.
+    @param environ: where L{TOKEN_VARIABLE} may be.
+    @raise ConfigError: with every mistake found.
+    """
+    table, flags, origin = _gather(path, overrides)
+    token_from_flag = not flags.keys().isdisjoint(_TOKEN_KEYS)
+    token = None if token_from_flag else environ.get(TOKEN_VARIABLE, "").strip()
+    mistakes = []
+    if token_from_flag or token:
+        for key in _TOKEN_KEYS:
+            table.pop(key, None)
+    elif "token" in table and path is not None:
+        if "token_file" in table:
+            mistakes.append(ConfigMistake("token", "contradicts token_file"))
+        if message := _open_to_others(Path(path)):
+            mistakes.append(ConfigMistake("token", message))
+    _merge(table, flags)
+    reader = Reader(origin)
+    config = reader.read(ClientConfig, table, {"server": ""})
+    config = resolve(config, reader.given, origin)
+    if token:
+        config = msgspec.structs.replace(config, token=Secret(token))
+    elif config.token_file is not None and config.token is None:
+        try:
+            secret = _read_token(config.token_file)
+            config = msgspec.structs.replace(config, token=secret)
+        except ValueError as error:
+            mistakes.append(ConfigMistake("token_file", str(error)))
+    _raise_any([*reader.mistakes, *mistakes], check_client(config), origin)
+    return config
+
+
+def _gather(
+    path: StrPath | None, overrides: Mapping[str, Any] | None
+) -> tuple[dict[str, Any], dict[str, Any], Origin]:
+    """
+    The file's table, the flags that were given, and where things come from.
+    """
+    flags = {key: each for key, each in (overrides or {}).items() if each is not None}
+    if path is None:
+        return {}, flags, Origin(Path.cwd(), frozenset(flags))
+    file = Path(path)
+    return _read_toml(file), flags, Origin(file.absolute().parent, frozenset(flags))
+
+
+def _merge(table: dict[str, Any], flags: Mapping[str, Any]) -> None:
+    """
+    Put what flags say into the file's table.
+    """
+    for path, value in flags.items():
+        *parents, key = path.split(".")
+        place: Any = table
+        for parent in parents:
+            place = place.setdefault(parent, {})
+            if not isinstance(place, dict):
+                # The file is wrong here, which its reader will say.
+                break
+        else:
+            place[key] = list(value) if isinstance(value, tuple) else value
+
+
+def _raise_any(
+    mistakes: Iterable[ConfigMistake], findings: Iterable[Finding], origin: Origin
+) -> None:
+    """
+    @raise ConfigError: if anything was found.
+    """
+    wrong = list(mistakes)
+    paths = [mistake.path for mistake in wrong]
+    for finding in findings:
+        if not any(_explains(path, finding) for path in paths):
+            wrong.append(ConfigMistake(finding.path, finding.message))
+    if wrong:
+        raise ConfigError([origin.name(mistake) for mistake in wrong])
+
+
+def _explains(path: str, finding: Finding) -> bool:
+    """
+    Whether a mistake at C{path} leaves nothing to say of a combination.
+    """
+    return is_within(finding.path, path) or any(
+        is_within(key, path) or is_within(path, key) for key in finding.depends
+    )
+
+
+def _read_toml(file: Path) -> dict[str, Any]:
+    """
+    @raise ConfigError: if the file cannot be read or is not TOML.
+    """
+    where, message = str(file), ""
+    try:
+        # tomllib is recursive, and its time grows with the size of the text.
+        return tomllib.loads(_read_text(file, MAX_FILE_SIZE))
+    except tomllib.TOMLDecodeError as error:
+        message = str(error)
+        if position := _POSITION.search(message):
+            where += f", line {position['line']}"
+            message = message[: position.start()]
+        message = f"not TOML: {message[:1].lower()}{message[1:]}"
+    except ValueError as error:
+        message = str(error)
+    except RecursionError:
+        message = "not TOML that can be read: nested too deeply"
+    raise ConfigError([ConfigMistake(where, message)])
+
+
+def _read_token(file: Path) -> Secret:
+    """
+    @raise ValueError: if the file cannot be used; the message is for people.
+    """
+    try:
+        text = _read_text(file, _MAX_TOKEN_SIZE).strip()
+    except ValueError as error:
+        raise ValueError(f"{error}: {file}") from None
+    if not text:
+        raise ValueError(f"holds no token: {file}")
+    if message := _open_to_others(file):
+        raise ValueError(message)
+    return Secret(text)
+
+
+def _read_text(file: Path, limit: int) -> str:
+    """
+    @raise ValueError: if the file cannot be read, is larger than C{limit} bytes or
+        not text; the message is for people.
+    """
+    try:
+        with open(file, "rb", opener=_open) as stream:
+            if not stat.S_ISREG(os.fstat(stream.fileno()).st_mode):
+                raise ValueError("not a file")
+            content = stream.read(limit + 1)
+    except OSError as error:
+        raise ValueError(f"cannot be read: {error.strerror}") from None
+    if len(content) > limit:
+        raise ValueError(f"larger than {limit} bytes")
+    try:
+        return content.decode()
+    except UnicodeDecodeError as error:
+        raise ValueError(f"not UTF-8 text at byte {error.start}") from None
+
+
+def _open(path: str, flags: int) -> int:
+    # Without O_NONBLOCK a FIFO that nobody writes to would block for ever.
+    return os.open(path, flags | os.O_NONBLOCK)
+
+
+def _open_to_others(file: Path) -> str | None:
+    """
+    What is wrong with the mode of a file that holds a secret, if anything is.
+    """
+    mode = stat.S_IMODE(file.stat().st_mode)
+    if not mode & stat.S_IRWXO:
+        return None
+    return f"open to others (mode {mode:04o}) and holds a secret: chmod 600 {file}"
