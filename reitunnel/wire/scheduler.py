@@ -3,14 +3,20 @@ The order in which streams send: fair turns, and new traffic first.
 
 The scheme is that of FQ-CoDel (RFC 8290, section 4.1) without the dropping: a
 stream that was silent and has something to say goes before the streams that
-have been sending all along, for one turn.
+have been sending all along, for one turn. Other than there, such turns together
+get at most half of the link in the long run while the others want it: visitors
+who keep coming do not stop a download.
 """
 
 from __future__ import annotations
 
 from collections import deque
+from typing import Final
 
 from reitunnel.wire.streams import Stream
+
+BURST: Final = 16
+"""How many turns fresh streams may take before the old ones have as many."""
 
 
 class FairScheduler:
@@ -27,6 +33,8 @@ class FairScheduler:
         self.quantum = quantum
         self._fresh: deque[Stream] = deque()
         self._old: deque[Stream] = deque()
+        # Bytes that fresh streams may send before an old one's turn.
+        self._ahead = BURST * quantum
 
     def __bool__(self) -> bool:
         """
@@ -49,7 +57,8 @@ class FairScheduler:
         Tell L{charge} what it sent.
         """
         while True:
-            line = self._fresh or self._old
+            fresh_first = self._fresh and (self._ahead > 0 or not self._old)
+            line = self._fresh if fresh_first else self._old
             if not line:
                 return None
             stream = line[0]
@@ -66,6 +75,11 @@ class FairScheduler:
         Note that a picked stream has sent C{size} bytes.
         """
         stream.deficit -= size
+        if self._fresh and self._fresh[0] is stream:
+            if self._old:
+                self._ahead -= size
+        else:
+            self._ahead = min(BURST * self.quantum, self._ahead + size)
 
     def _step_back(self, line: deque[Stream]) -> None:
         """
