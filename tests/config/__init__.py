@@ -1,0 +1,5 @@
+"""
+Tests of L{reitunnel.config}.
+"""
+
+from __future__ import annotations
