@@ -116,10 +116,15 @@ class SessionRefused(CodedError):
 class AuthenticationFailed(SessionRefused):
     """
     The credentials were not accepted, by either side.
+
+    @ivar detail: what exactly was wrong, for the log of this side: it is never
+        sent, because it would tell a stranger what to try next. Without
+        secrets; names that the peer sent stand in it as C{repr}.
     """
 
-    def __init__(self, reason: str) -> None:
+    def __init__(self, reason: str, detail: str = "") -> None:
         super().__init__(Code.AUTHENTICATION, reason)
+        self.detail = detail
 
 
 class TunnelRefused(CodedError):
@@ -137,7 +142,15 @@ class StreamRefused(CodedError):
 class TransportError(ReitunnelError):
     """
     A link could not be made: the message is one line for people.
+
+    @ivar permanent: whether trying again will not mend it (an unresolvable
+        name, a certificate that is not trusted, a server that does not speak
+        Reitunnel).
     """
+
+    def __init__(self, message: str, *, permanent: bool = False) -> None:
+        super().__init__(message)
+        self.permanent = permanent
 
 
 class CertificateError(TransportError):
@@ -158,6 +171,12 @@ class Refused(ReitunnelError):
 class HookTimeout(ReitunnelError):
     """
     A hook did not decide in time. The decision counts as a refusal.
+    """
+
+
+class InvalidHook(ReitunnelError):
+    """
+    An object that cannot be registered as a hook, or that is not registered.
     """
 
 

@@ -1,0 +1,5 @@
+"""
+Tests of L{reitunnel.auth}.
+"""
+
+from __future__ import annotations
