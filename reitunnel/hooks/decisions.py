@@ -1,0 +1,192 @@
+"""
+Waiting for a hook's decision, for so long and no longer, and what a refusal
+says to the peer.
+"""
+
+from __future__ import annotations
+
+from asyncio import Future
+from collections.abc import Awaitable, Callable, Sequence
+from enum import Enum
+from typing import Any
+
+from twisted.internet.defer import CancelledError, Deferred
+from twisted.internet.interfaces import IDelayedCall, IReactorTime
+from twisted.python.failure import Failure
+
+from reitunnel.errors import HookTimeout, Refused
+
+UNEXPLAINED = "refused by a hook"
+"""What the peer is told of a refusal that was not meant for it."""
+
+
+class Strategy(Enum):
+    """
+    What to do when a hook refuses and others have not been asked yet.
+    """
+
+    STOP_ON_ERROR = "stop_on_error"
+    """The first refusal decides; the hooks after it are not asked."""
+    COLLECT_AND_CONTINUE = "collect_and_continue"
+    """Every hook is asked; the refusals are collected."""
+
+
+class DecisionWait:
+    """
+    One wait for a decision that did not come at once.
+
+    Whatever the hook's Deferred does when it is cancelled, even nothing, the
+    wait is over when the time is, or when the one who waits gives up.
+
+    @ivar over: fires with L{None} when there is an answer. It fails only if it
+        is cancelled.
+    @ivar failure: once it is over: what the hook failed with, or L{None} if it
+        allows.
+    """
+
+    def __init__(
+        self,
+        pending: Deferred[Any],
+        *,
+        clock: IReactorTime,
+        timeout: float,
+        hook: str,
+        event: str,
+        late: Callable[[Failure], None],
+    ) -> None:
+        """
+        @param pending: what the hook returned.
+        @param clock: measures the time.
+        @param timeout: how long to wait, in seconds.
+        @param hook: the hook's name, for people.
+        @param event: the method's name.
+        @param late: told of a failure that comes after the wait is over.
+        """
+        self.over: Deferred[None] = Deferred(self._given_up)
+        self.failure: Failure | None = None
+        self._pending = pending
+        self._timeout = timeout
+        self._hook = hook
+        self._event = event
+        self._late = late
+        self._ended = False
+        self._timer: IDelayedCall | None = None
+        pending.addCallbacks(self._returned, self._raised)
+        if not self._ended:
+            self._timer = clock.callLater(timeout, self._timed_out)
+
+    def _returned(self, value: object) -> None:
+        if not self._ended:
+            self._end()
+            self._answer(not_none(self._event, value))
+
+    def _raised(self, failure: Failure) -> None:
+        if not self._ended:
+            self._end()
+            self._answer(failure)
+        elif failure.check(CancelledError, Refused) is None:
+            # To end at once, or to refuse after all, is no failure.
+            self._late(failure)
+
+    def _timed_out(self) -> None:
+        self._timer = None
+        self._stop()
+        message = (
+            f"hook {self._hook} did not decide {self._event} "
+            f"within {self._timeout:g} seconds"
+        )
+        self._answer(Failure(HookTimeout(message)))
+
+    def _given_up(self, over: Deferred[None]) -> None:
+        self._stop()
+
+    def _answer(self, failure: Failure | None) -> None:
+        self.failure = failure
+        self.over.callback(None)
+
+    def _stop(self) -> None:
+        self._end()
+        try:
+            self._pending.cancel()
+        except Exception:
+            self._late(Failure())
+
+    def _end(self) -> None:
+        self._ended = True
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+
+
+def not_none(event: str, value: object) -> Failure | None:
+    """
+    Check what a decision came to. Only L{None} allows: a hook that returns
+    C{False} means to refuse, and one that returns C{True} may say C{False}
+    tomorrow.
+
+    @param event: the method's name.
+    @return: the mistake, or L{None}.
+    """
+    if value is None:
+        return None
+    message = (
+        f"{event} gave a {type(value).__name__}: return None to allow, "
+        "raise Refused to refuse"
+    )
+    return Failure(TypeError(message))
+
+
+def deferred_from(returned: object) -> Deferred[Any] | None:
+    """
+    Make a Deferred of anything that can be waited for.
+
+    @return: the Deferred, or L{None} if there is nothing to wait for.
+    """
+    if isinstance(returned, Deferred):
+        return returned
+    if isinstance(returned, Future):
+        return Deferred.fromFuture(returned)
+    if isinstance(returned, Awaitable):
+        return Deferred.fromCoroutine(_wait_for(returned))
+    return None
+
+
+def refusal(event: str, errors: Sequence[BaseException], strategy: Strategy) -> Refused:
+    """
+    Make the one exception that a refused decision raises.
+
+    @param event: the method's name.
+    @param errors: what the hooks raised, at least one.
+    @return: a L{Refused} whose text is fit for the peer: one line, with nothing
+        in it that a hook did not mean for the peer. What the hooks raised is
+        its C{__cause__}: the exception, or with
+        L{Strategy.COLLECT_AND_CONTINUE} an L{ExceptionGroup} of them.
+    """
+    refused = Refused("; ".join(dict.fromkeys(_peer_text(error) for error in errors)))
+    refused.__cause__ = (
+        BaseExceptionGroup(f"{event} was refused", errors)
+        if strategy is Strategy.COLLECT_AND_CONTINUE
+        else errors[0]
+    )
+    return refused
+
+
+def _peer_text(error: BaseException) -> str:
+    if not isinstance(error, Refused):
+        return UNEXPLAINED
+    return " ".join(str(error).split()) or UNEXPLAINED
+
+
+def raised_by(failure: Failure) -> BaseException:
+    """
+    What a hook failed with, as an exception whatever it was.
+    """
+    # Deferred.errback takes any object.
+    error: object = failure.value
+    if isinstance(error, BaseException):
+        return error
+    return TypeError(f"failed with a {type(error).__name__}, not an exception")
+
+
+async def _wait_for(awaitable: Awaitable[object]) -> object:
+    return await awaitable

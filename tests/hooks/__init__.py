@@ -1,0 +1,5 @@
+"""
+Tests for L{reitunnel.hooks}.
+"""
+
+from __future__ import annotations
