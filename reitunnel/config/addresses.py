@@ -179,6 +179,8 @@ def _parse_url(text: str) -> LinkAddress:
         raise ValueError(f'"{text}" names no host')
     if url.scheme in _NEEDS_A_PORT and port is None:
         raise ValueError(f'"{text}" names no port')
+    if url.scheme in _NEEDS_A_PORT and url.path not in ("", "/"):
+        raise ValueError(f'"{text}" has a path; only ws:// and wss:// have one')
     plain = url.scheme in _PLAIN_URLS
     return LinkAddress(
         scheme=url.scheme,

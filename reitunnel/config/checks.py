@@ -66,7 +66,7 @@ def check_server(config: ServerConfig) -> Iterator[Finding]:
         ):
             yield Finding(
                 join("policy.clients", pattern),
-                "matches no client: an identity is token:NAME, certificate:SUBJECT or "
+                "matches no client: an identity is token:NAME, certificate:NAME or "
                 "anonymous",
             )
     yield from _heartbeat(config.timeouts)

@@ -150,7 +150,7 @@ class Policy(Settings, frozen=True, kw_only=True):
         """
         What a client may ask for: the first pattern that matches decides.
 
-        @param identity: C{token:NAME}, C{certificate:SUBJECT} or C{anonymous}.
+        @param identity: C{token:NAME}, C{certificate:NAME} or C{anonymous}.
         """
         own = next(
             (

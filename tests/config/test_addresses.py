@@ -92,6 +92,7 @@ class URLTests(SynchronousTestCase):
             "tcp://127.0.0.1": '"tcp://127.0.0.1" names no port',
             "tls://exa mple:1": '"tls://exa mple:1" names no host',
             "ws://h/?a=b": '"ws://h/?a=b" has a query or a fragment; neither has a use',
+            "tls://h:1/x": '"tls://h:1/x" has a path; only ws:// and wss:// have one',
             "://h:1": '"://h:1" has no scheme such as tls://',
         }.items():
             error = self.assertRaises(ValueError, listener, text)

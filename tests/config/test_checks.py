@@ -144,7 +144,7 @@ class ServerCombinationTests(LoadingTestCase):
 
     def test_pattern_that_matches_nobody(self) -> None:
         message = (
-            "matches no client: an identity is token:NAME, certificate:SUBJECT or "
+            "matches no client: an identity is token:NAME, certificate:NAME or "
             "anonymous"
         )
         self.refused(OPEN + "[policy.clients.web]", f"policy.clients.web: {message}")
