@@ -1,20 +1,22 @@
 """
 Every zope Interface of Reitunnel.
 
-Three groups stand here: what hooks see (L{IServer}, L{ISession}, L{ITunnel},
-L{IStream}), what hooks provide (L{IServerHook} and its like, L{IHookFactory}),
-and what transports provide (L{ITunnelTransport}, L{ILinkFacts},
-L{ILinkAdmission}).
+Three groups stand here: what links and streams are to their protocols
+(L{ILinkTransport} and its like, L{ITunnelTransport}), what hooks see (L{IServer},
+L{ISession}, L{ITunnel}, L{IStream}), and what hooks provide (L{IServerHook} and
+its like, L{IHookFactory}).
 """
 
 from __future__ import annotations
 
 from collections.abc import Awaitable, Iterable, Mapping
-from typing import Any, Union
+from typing import Any
 
 from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import (
     IAddress,
+    IConsumer,
+    IPushProducer,
     IReactorCore,
     IStreamClientEndpoint,
     IStreamServerEndpoint,
@@ -24,8 +26,41 @@ from zope.interface import Attribute, Interface
 
 from reitunnel.errors import Code
 
-Decision = Union[Awaitable[None], Deferred[None], None]
+Decision = Awaitable[None] | Deferred[None] | None
 """What a decision event may return. L{None} allows; raising refuses."""
+
+
+class ILinkTransport(ITransport, IConsumer, IPushProducer):
+    """
+    What a link needs of the transport that it is connected to: back-pressure
+    in both directions, and a way to close at once.
+    """
+
+    def write(data: bytes | memoryview) -> None:
+        """
+        Send bytes.
+        """
+
+    def writeSequence(data: Iterable[bytes | memoryview]) -> None:
+        """
+        Send several pieces.
+        """
+
+    def abortConnection() -> None:
+        """
+        Close at once; what was written may be lost.
+        """
+
+
+class IHalfCloseTransport(ILinkTransport):
+    """
+    What a stream is, and what it needs of visitors' and targets' connections.
+    """
+
+    def loseWriteConnection() -> None:
+        """
+        Close this direction once all is sent; the other stays open.
+        """
 
 
 class ICertificate(Interface):

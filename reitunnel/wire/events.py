@@ -83,7 +83,8 @@ class EOFReceived(Struct, frozen=True):
 
 class StreamReset(Struct, frozen=True):
     """
-    The peer reset a stream that this side had not ended. L{StreamOver} follows.
+    A stream that this side had not ended was reset: by the peer, or because its
+    tunnel closed. L{StreamOver} follows.
     """
 
     stream: Stream

@@ -166,6 +166,14 @@ class Session:
         return self._control_size
 
     @property
+    def promised(self) -> int:
+        """
+        Bytes that this side has room for: those received and not yet consumed,
+        and the credit that it has given.
+        """
+        return self._promised
+
+    @property
     def peer_overdue(self) -> bool:
         """
         Whether the peer owes the last word on so many streams that it does not
@@ -216,16 +224,30 @@ class Session:
 
     # What the owner commands: streams.
 
-    def open_stream(self, tunnel: int, host: str, port: int) -> Stream:
+    def reserve_number(self) -> int:
+        """
+        Take a number for a stream that is to be opened later, or never.
+        """
+        number = self._next_number
+        while number in self.streams:
+            number = self._after(number)
+        self._next_number = self._after(number)
+        return number
+
+    def open_stream(
+        self, tunnel: int, host: str, port: int, number: int | None = None
+    ) -> Stream:
         """
         Open a stream for a visitor from C{host} and C{port}.
 
+        @param number: one from L{reserve_number}.
         @raise LocalProtocolError: when the tunnel is not open.
         """
         owner = self._local_tunnel(tunnel)
         if owner.local is not TunnelHalf.OPEN:
             raise LocalProtocolError(f"tunnel {tunnel} is not open")
-        number = self._free_number()
+        if number is None or number in self.streams:
+            number = self.reserve_number()
         window = self._first_window()
         stream = Stream(
             number, tunnel, opener=True, send_credit=EARLY_CREDIT, window=window
@@ -556,7 +578,7 @@ class Session:
             del self.tunnels[tunnel.number]
             return
         code = known_code(message.code)
-        self._reset_streams(tunnel, code, message.reason, tell=True)
+        self._reset_streams(tunnel, code, message.reason)
         self._end_tunnel(tunnel, FrameKind.TUNNEL_CLOSE, code, message.reason)
         self.events.append(
             events.TunnelEnded(tunnel.number, code, message.reason, refused)
@@ -573,11 +595,10 @@ class Session:
             del self.tunnels[tunnel.number]
 
     def _reset_streams(
-        self, tunnel: Tunnel, code: Code, reason: str, *, tell: bool = False
+        self, tunnel: Tunnel, code: Code, reason: str
     ) -> None:
         for stream in list(tunnel.streams.values()):
-            if tell:
-                self.events.append(events.StreamReset(stream, code, reason))
+            self.events.append(events.StreamReset(stream, code, reason))
             self._say_reset(stream, code, reason)
 
     def _say_reset(self, stream: Stream, code: Code, reason: str) -> None:
@@ -625,13 +646,6 @@ class Session:
             raise RemoteProtocolError(f"WINDOW on stream {stream.number}: too much")
         if stream.ready:
             self._scheduler.put(stream)
-
-    def _free_number(self) -> int:
-        number = self._next_number
-        while number in self.streams:
-            number = self._after(number)
-        self._next_number = self._after(number)
-        return number
 
     def _after(self, number: int) -> int:
         return number + 2 if number + 2 <= 0xFFFFFFFF else _FIRST_NUMBER[self.role]

@@ -1,0 +1,376 @@
+"""
+The client as a service: keeps a session with the server, and its tunnels open.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from random import Random
+from types import MappingProxyType
+from typing import Any, Final
+
+from twisted.application.internet import ClientService
+from twisted.application.service import Service
+from twisted.internet.defer import Deferred
+from twisted.internet.interfaces import IProtocol
+from twisted.internet.protocol import Factory
+from twisted.logger import Logger
+
+from reitunnel.client.connecting import SessionEndpoint, SessionProtocol
+from reitunnel.client.identity import default_client_id
+from reitunnel.client.session import ClientSession
+from reitunnel.client.setup import authenticator_from, transport_settings_from
+from reitunnel.client.targets import Target, TargetDialler
+from reitunnel.client.tunnel import ClientTunnel
+from reitunnel.config import ClientConfig
+from reitunnel.errors import (
+    AuthenticationFailed,
+    Code,
+    ProtocolError,
+    ReitunnelError,
+    SessionRefused,
+    TransportError,
+    TunnelRefused,
+)
+from reitunnel.hooks import HookManager, Strategy, build_hooks
+from reitunnel.interfaces import ISession, ITunnel
+from reitunnel.transports import LinkURL, client_endpoint
+
+_HOPELESS: Final = frozenset(
+    {Code.AUTHENTICATION, Code.VERSION, Code.POLICY, Code.REFUSED, Code.UNSUPPORTED}
+)
+"""
+A client that has never been let in gives up when it is refused for one of these.
+"""
+_NO_METADATA: Final[Mapping[str, str]] = MappingProxyType({})
+_random = Random()
+
+
+class Client(Service):
+    """
+    Dials the server, dials it again when the link is lost, and has it open the
+    tunnels that were asked for.
+
+    It gives up, and L{when_over} fails, when nothing can be won by trying again:
+    when another client with the same id takes over, and, as long as it was never
+    let in, when the server's name cannot be resolved, its certificate is wrong,
+    or it refuses the credentials.
+
+    @ivar config: what it was told.
+    @ivar reactor: the reactor.
+    @ivar hooks: the hooks, to which more can be added.
+    @ivar client_id: the client id, which names it to the server together with
+        its credentials.
+    @ivar wanted: its tunnels, open or not.
+    """
+
+    _log = Logger()
+    name = "reitunnel client"
+
+    def __init__(
+        self, reactor: Any, config: ClientConfig, hooks: Iterable[object] = ()
+    ) -> None:
+        """
+        @param reactor: an C{IReactorTCP}, C{IReactorTime} and C{IReactorCore}.
+        @param config: what it is told.
+        @param hooks: hooks besides those that C{config} switches on.
+        @raise ConfigError: when a hook's options are wrong.
+        @raise CertificateError: when a certificate file cannot be used.
+        @raise ValueError: when the token or a target is none.
+        """
+        self.config = config
+        self.reactor = reactor
+        self.hooks = HookManager(
+            reactor,
+            strategy=Strategy(config.hook_strategy),
+            timeout=config.timeouts.hook,
+        )
+        tables = [table.table() for table in config.hooks]
+        for hook in (*build_hooks(tables, reactor), *hooks):
+            self.hooks.register(hook)
+        self.authenticator = authenticator_from(config)
+        self.client_id = config.client_id or default_client_id(config)
+        self.wanted: list[ClientTunnel] = []
+        self._tcp_options, settings = transport_settings_from(config)
+        for tunnel in config.tunnels:
+            self._want(tunnel.target, tunnel.bind, tunnel.port, tunnel.metadata)
+        url = LinkURL.parse(config.server)
+        endpoint = client_endpoint(reactor, url, settings)
+        self._connecting = ClientService(
+            SessionEndpoint(self, endpoint),
+            Factory.forProtocol(SessionProtocol),
+            retryPolicy=self._next_delay,
+            clock=reactor,
+            prepareConnection=self._connected,
+        )
+        self._session: ClientSession | None = None
+        self._trouble = ""
+        self._was_in = False
+        self._waiting: list[Deferred[ISession]] = []
+        self._over: list[Deferred[None]] = []
+        self._given_up: ReitunnelError | None = None
+        self._drained: Deferred[None] | None = None
+
+    # What embedding programs use.
+
+    @property
+    def session(self) -> ISession | None:
+        """
+        The session with the server, while there is one.
+        """
+        return self._session
+
+    @property
+    def tunnels(self) -> Iterable[ITunnel]:
+        """
+        The tunnels that are open, as they are now.
+        """
+        return () if self._session is None else self._session.tunnels
+
+    def when_connected(self) -> Deferred[ISession]:
+        """
+        Wait for a session.
+
+        @return: fires with the session, at once if there is one. It fails with
+            the reason when the client gives up.
+        """
+        waiting: Deferred[ISession] = Deferred(_forget_in(self._waiting))
+        if self._session is not None:
+            waiting.callback(self._session)
+        elif self._given_up is not None:
+            waiting.errback(self._given_up)
+        else:
+            self._waiting.append(waiting)
+        return waiting
+
+    def when_over(self) -> Deferred[None]:
+        """
+        Wait until the client has given up or has stopped.
+
+        @return: fires when it was stopped, and fails with the reason when it
+            gives up.
+        """
+        waiting: Deferred[None] = Deferred(_forget_in(self._over))
+        if self._given_up is not None:
+            waiting.errback(self._given_up)
+        else:
+            self._over.append(waiting)
+        return waiting
+
+    def open_tunnel(
+        self,
+        target: Target,
+        port: int = 0,
+        *,
+        bind: str = "",
+        metadata: Mapping[str, str] = _NO_METADATA,
+    ) -> Deferred[ClientTunnel]:
+        """
+        Open a tunnel, and keep it open over reconnects until it is closed.
+
+        @param target: where visitors are taken to: C{host:port},
+            C{unix:/path}, any client endpoint, or a protocol factory that
+            serves them in this process.
+        @param port: the public port; 0 lets the server choose.
+        @param bind: the public address; empty for the server's default.
+        @param metadata: what the server's hooks are told of it.
+        @return: fires with the tunnel once it is open. It fails with
+            L{TunnelRefused} when it is refused. Cancelling it closes it.
+        @raise ValueError: when the target is text and not an address.
+        """
+        wanted = self._want(target, bind, port, metadata)
+
+        async def opened() -> ClientTunnel:
+            try:
+                return await wanted.when_open()
+            except BaseException:
+                wanted.close()
+                raise
+
+        opening = Deferred.fromCoroutine(opened())
+        if self._session is not None:
+            self._session.ask(wanted)
+        return opening
+
+    # IService.
+
+    def startService(self) -> None:
+        """
+        Begin to connect.
+        """
+        super().startService()  # type: ignore[no-untyped-call]
+        self._given_up = None
+        self._connecting.startService()
+
+    def stopService(self) -> Deferred[None]:
+        """
+        Take no more visitors; wait C{timeouts.drain} seconds for the streams to
+        end; close the session and connect no more.
+
+        @return: fires when nothing is left open.
+        """
+        super().stopService()  # type: ignore[no-untyped-call]
+        return Deferred.fromCoroutine(self._stop())
+
+    # What sessions and tunnels tell.
+
+    def session_begun(self, session: ClientSession) -> None:
+        """
+        The server has let the client in.
+        """
+        self._session = session
+        self._was_in = True
+        self._log.info(
+            "connected to {server} as {identity}/{instance}",
+            server=self.config.server,
+            identity=session.identity,
+            instance=session.instance,
+        )
+        waiting, self._waiting = self._waiting, []
+        for deferred in waiting:
+            deferred.callback(session)
+
+    def session_over(self, session: ClientSession, code: Code, reason: str) -> None:
+        """
+        A session has ended.
+        """
+        if self._session is session:
+            self._session = None
+        self._trouble = reason or code.name.lower()
+        if code is Code.TAKEN_OVER:
+            error = SessionRefused(code, "another client with the same id took over")
+            self.reactor.callLater(0, self._give_up, error)
+        self.stream_over()
+
+    def stream_over(self) -> None:
+        """
+        A stream, or all of them, are over.
+        """
+        drained, session = self._drained, self._session
+        if drained is None or drained.called:
+            return
+        if session is None or not session.mux.session.streams:
+            drained.callback(None)
+
+    def tunnel_closed(self, wanted: ClientTunnel) -> None:
+        """
+        A tunnel is not wanted any more.
+        """
+        self.wanted.remove(wanted)
+        if self._session is not None:
+            self._session.close_tunnel(wanted)
+
+    def connection_failed(self, error: ReitunnelError) -> None:
+        """
+        An attempt to begin a session failed.
+        """
+        self._trouble = str(error)
+        if isinstance(error, AuthenticationFailed) and error.detail:
+            self._log.info("{detail}", detail=error.detail)
+        if not self._was_in and _is_hopeless(error):
+            self.reactor.callLater(0, self._give_up, error)
+
+    # The parts.
+
+    def _want(
+        self, target: Target, bind: str, port: int, metadata: Mapping[str, str]
+    ) -> ClientTunnel:
+        dialler = TargetDialler(
+            self.reactor, target, self._tcp_options, self.config.timeouts.target
+        )
+        wanted = ClientTunnel(self, dialler, bind, port, metadata)
+        self.wanted.append(wanted)
+        return wanted
+
+    def _connected(self, _: IProtocol) -> None:
+        self._trouble = ""
+
+    def _next_delay(self, attempt: int) -> float:
+        """
+        Choose how long to wait before the next attempt, in seconds.
+        """
+        retry = self.config.retry
+        delay = retry.initial_delay * retry.factor ** min(attempt - 1, 100)
+        delay = min(delay, retry.max_delay)
+        delay *= 1 + retry.jitter * _random.uniform(-1, 1)
+        self._log.info(
+            "not connected to {server}: {reason}; next attempt in {delay:.1f} s",
+            server=self.config.server,
+            reason=self._trouble or "the link was closed",
+            delay=delay,
+        )
+        return delay
+
+    def _give_up(self, error: ReitunnelError) -> None:
+        """
+        Try no more.
+        """
+        if self._given_up is not None or not self.running:
+            return
+        self._given_up = error
+        self._connecting.stopService()
+        if self._session is not None:
+            self._session.close(Code.CLOSED, "the client gives up")
+        for wanted in self.wanted:
+            wanted.refused(TunnelRefused(Code.CLOSED, str(error)))
+        waiting, self._waiting = self._waiting, []
+        over, self._over = self._over, []
+        for connected in waiting:
+            connected.errback(error)
+        for deferred in over:
+            deferred.errback(error)
+
+    async def _stop(self) -> None:
+        reason = "the client is stopping"
+        session = self._session
+        if session is not None:
+            session.drain(Code.SHUTDOWN, reason)
+            await self._drain(session)
+            session.close(Code.SHUTDOWN, reason)
+        if self._given_up is None:
+            await self._connecting.stopService()
+        over, self._over = self._over, []
+        for deferred in over:
+            deferred.callback(None)
+
+    async def _drain(self, session: ClientSession) -> None:
+        count = len(session.mux.session.streams)
+        if count:
+            seconds = self.config.timeouts.drain
+            self._log.info(
+                "waiting up to {seconds} s for {count} streams",
+                seconds=seconds,
+                count=count,
+            )
+            self._drained = Deferred()
+            patience = self.reactor.callLater(seconds, self._drained.callback, None)
+            await self._drained
+            self._drained = None
+            if patience.active():
+                patience.cancel()
+
+
+def _is_hopeless(error: ReitunnelError) -> bool:
+    """
+    Whether trying again will not help.
+    """
+    match error:
+        case TransportError():
+            return error.permanent
+        case SessionRefused():
+            return error.code in _HOPELESS
+        case ProtocolError():
+            return True
+    return False
+
+
+def _forget_in(waiting: list[Any]) -> Any:
+    """
+    Make a canceller that takes a Deferred off a list.
+    """
+
+    def forget(deferred: Deferred[Any]) -> None:
+        if deferred in waiting:
+            waiting.remove(deferred)
+
+    return forget

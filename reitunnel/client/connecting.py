@@ -1,0 +1,123 @@
+"""
+Connecting: a link and its handshake, as one endpoint that gives sessions.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from twisted.internet.defer import Deferred
+from twisted.internet.error import ConnectionLost
+from twisted.internet.interfaces import (
+    IAddress,
+    IProtocol,
+    IProtocolFactory,
+    IStreamClientEndpoint,
+)
+from twisted.internet.protocol import Factory, Protocol
+from twisted.python.failure import Failure
+from zope.interface import implementer
+
+from reitunnel.client.greeting import ClientGreeting
+from reitunnel.client.session import ClientSession
+from reitunnel.errors import Refused, ReitunnelError, TransportError
+from reitunnel.interfaces import ILinkFacts
+from reitunnel.relay import Link
+from reitunnel.wire.handshake import handshake_reader
+from reitunnel.wire.messages import Welcome
+
+if TYPE_CHECKING:
+    from reitunnel.client.client import Client
+
+
+class SessionProtocol(Protocol):
+    """
+    What a C{ClientService} holds while a session lives. The link's bytes do not
+    pass here.
+    """
+
+
+class _OneLink(Factory):
+    """
+    Gives one link to an endpoint.
+    """
+
+    noisy = False
+
+    def __init__(self, link: Link) -> None:
+        self._link = link
+
+    def buildProtocol(self, addr: IAddress | None) -> Link:
+        """
+        Give the link.
+        """
+        return self._link
+
+
+@implementer(IStreamClientEndpoint)
+class SessionEndpoint:
+    """
+    Dials the server and shakes hands. What it connects is a whole session: its
+    protocol loses its connection when the link of the session is gone.
+    """
+
+    def __init__(self, client: Client, endpoint: IStreamClientEndpoint) -> None:
+        self._client = client
+        self._endpoint = endpoint
+
+    def connect(self, protocolFactory: IProtocolFactory) -> Deferred[IProtocol]:
+        """
+        Begin a session.
+
+        @return: fires with a protocol of the factory. It fails with
+            L{TransportError} when no link can be made, and with
+            L{SessionRefused} or L{ProtocolError} when the handshake fails.
+            Cancelling it gives up.
+        """
+        return Deferred.fromCoroutine(self._connect(protocolFactory))
+
+    async def _connect(self, factory: IProtocolFactory) -> IProtocol:
+        client = self._client
+        try:
+            session, link = await self._begin()
+        except ReitunnelError as error:
+            client.connection_failed(error)
+            raise
+        protocol = factory.buildProtocol(session.facts.peer)
+        assert protocol is not None
+        protocol.makeConnection(link.transport)
+        lost = Failure(ConnectionLost())
+        link.closed.addCallback(lambda _: protocol.connectionLost(lost))
+        return protocol
+
+    async def _begin(self) -> tuple[ClientSession, Link]:
+        """
+        Dial and shake hands.
+        """
+        client = self._client
+        begun: list[ClientSession] = []
+
+        def begin(link: Link, facts: ILinkFacts, welcome: Welcome) -> None:
+            session = ClientSession(client, link, facts, welcome)
+            session.mux.start()
+            begun.append(session)
+
+        greeting = ClientGreeting(
+            client.reactor,
+            client.authenticator,
+            client.client_id,
+            client.config.timeouts.handshake,
+            begin,
+        )
+        link = Link(handshake_reader(), greeting, client.reactor)
+        await self._endpoint.connect(_OneLink(link))
+        await greeting.outcome
+        [session] = begun
+        client.session_begun(session)
+        try:
+            await session.begin()
+        except Refused as refused:
+            raise TransportError(f"a hook refused the session: {refused}") from None
+        if session.end is not None:
+            raise TransportError(session.end[1])
+        return session, link

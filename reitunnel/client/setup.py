@@ -1,0 +1,54 @@
+"""
+Makes what a client needs out of its configuration.
+"""
+
+from __future__ import annotations
+
+from reitunnel.auth import ClientAuthenticator, ClientCredentials
+from reitunnel.config import ClientConfig
+from reitunnel.transports import ClientTLS, ClientTransportSettings, TCPOptions
+
+
+def authenticator_from(config: ClientConfig) -> ClientAuthenticator:
+    """
+    Make what proves the client.
+
+    @raise ValueError: when the token is none.
+    """
+    return ClientAuthenticator(
+        ClientCredentials(
+            token=None if config.token is None else config.token.reveal(),
+            channel_binding=config.channel_binding,
+            certificate=config.pem is not None,
+        )
+    )
+
+
+def transport_settings_from(
+    config: ClientConfig,
+) -> tuple[TCPOptions, ClientTransportSettings]:
+    """
+    Make what the endpoint is told.
+
+    @return: the options of every socket, and the settings of the endpoint.
+    @raise CertificateError: when a certificate file cannot be used.
+    """
+    tuning = config.tuning
+    options = TCPOptions(
+        nodelay=tuning.nodelay,
+        keepalive=tuning.keepalive,
+        send_buffer=tuning.send_buffer or None,
+        receive_buffer=tuning.receive_buffer or None,
+    )
+    settings = ClientTransportSettings(
+        tcp=options,
+        connect_timeout=config.timeouts.connect,
+        handshake_timeout=config.timeouts.handshake,
+        tls=ClientTLS(
+            ca_file=config.ca,
+            certificate_file=config.pem,
+            server_name=config.server_name,
+            minimum_version=config.tls.minimum_version,
+        ),
+    )
+    return options, settings

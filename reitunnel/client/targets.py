@@ -1,0 +1,168 @@
+"""
+Targets: what a client connects a stream to.
+"""
+
+from __future__ import annotations
+
+from ipaddress import ip_address
+from typing import Any, TypeAlias
+
+from twisted.internet.defer import CancelledError
+from twisted.internet.endpoints import (
+    HostnameEndpoint,
+    TCP4ClientEndpoint,
+    TCP6ClientEndpoint,
+    UNIXClientEndpoint,
+)
+from twisted.internet.error import (
+    ConnectError,
+    ConnectingCancelledError,
+    ConnectionRefusedError,
+    DNSLookupError,
+    TCPTimedOutError,
+    TimeoutError,
+)
+from twisted.internet.interfaces import (
+    IAddress,
+    IProtocol,
+    IProtocolFactory,
+    IStreamClientEndpoint,
+)
+from twisted.logger import Logger
+from twisted.python.failure import Failure
+
+from reitunnel.config.addresses import HostTarget, UnixTarget, parse_target
+from reitunnel.errors import Code, StreamRefused
+from reitunnel.relay import SocketEnd, SocketFactory, StreamTransport, join
+from reitunnel.transports import TCPOptions, apply_tcp_options
+
+Target: TypeAlias = "str | IStreamClientEndpoint | IProtocolFactory"
+"""
+C{host:port}, C{[ipv6]:port} or C{unix:/path}; any endpoint; or a factory whose
+protocols serve the visitors in this process, with no port in between.
+"""
+
+
+class TargetDialler:
+    """
+    Connects streams to one tunnel's target. It says once that the target is
+    down, and once that it is back.
+
+    @ivar text: the target for people.
+    """
+
+    _log = Logger()
+
+    def __init__(
+        self, reactor: Any, target: Target, options: TCPOptions, timeout: float
+    ) -> None:
+        """
+        @param timeout: how long a connection may take, in seconds.
+        @raise ValueError: when C{target} is text and not an address.
+        """
+        self._factory: IProtocolFactory | None = None
+        self._endpoint: IStreamClientEndpoint | None = None
+        self._options = options
+        self._down = False
+        if isinstance(target, str):
+            self.text = target
+            self._endpoint = _endpoint(reactor, target, timeout)
+        elif IProtocolFactory.providedBy(target):
+            self.text = f"in process: {type(target).__name__}"
+            self._factory = IProtocolFactory(target)
+        elif IStreamClientEndpoint.providedBy(target):
+            self.text = f"endpoint: {type(target).__name__}"
+            self._endpoint = IStreamClientEndpoint(target)
+        else:
+            raise ValueError(f"{target!r} is not a target")
+
+    async def connect(self, visitor: IAddress, stream: StreamTransport) -> None:
+        """
+        Connect a stream to the target and accept it.
+
+        @raise StreamRefused: when the target cannot be reached.
+        """
+        if self._factory is not None:
+            protocol = self._factory.buildProtocol(visitor)
+            if protocol is None:
+                raise StreamRefused(Code.TARGET_REFUSED, "the target takes no visitor")
+            stream.accept()
+            stream.connect(protocol)
+            return
+        end = await self._dial()
+        if stream.lost or end.lost:
+            end.abort()
+            raise StreamRefused(Code.ABORTED, "the visitor or the target left")
+        apply_tcp_options(end.transport, self._options)
+        stream.accept()
+        join(end, stream)
+
+    async def _dial(self) -> SocketEnd:
+        assert self._endpoint is not None
+        factory = SocketFactory(lambda _: SocketEnd(_nothing_yet, _left_early))
+        try:
+            end: IProtocol = await self._endpoint.connect(factory)
+        except CancelledError:
+            raise
+        except Exception:
+            failure = Failure()
+            if failure.check(ConnectingCancelledError) is not None:
+                raise CancelledError from None
+            refused = _refusal(failure)
+            self._say_down(refused)
+            raise refused from None
+        if self._down:
+            self._down = False
+            self._log.info("target {target} is back", target=self.text)
+        assert isinstance(end, SocketEnd)
+        return end
+
+    def _say_down(self, refused: StreamRefused) -> None:
+        if not self._down:
+            self._down = True
+            self._log.warn(
+                "target {target} is down: {reason}; its visitors are reset until it "
+                "is back",
+                target=self.text,
+                reason=refused.reason,
+            )
+
+
+def _endpoint(reactor: Any, target: str, timeout: float) -> IStreamClientEndpoint:
+    address = parse_target(target)
+    match address:
+        case UnixTarget(path):
+            return UNIXClientEndpoint(reactor, str(path), timeout)
+        case HostTarget(host, port):
+            try:
+                version = ip_address(host).version
+            except ValueError:
+                return HostnameEndpoint(reactor, host, port, timeout)
+            kind = TCP4ClientEndpoint if version == 4 else TCP6ClientEndpoint
+            return kind(reactor, host, port, timeout)
+
+
+def _refusal(failure: Failure) -> StreamRefused:
+    """
+    Say why a target could not be reached.
+    """
+    reason = failure.getErrorMessage().rstrip(".")
+    if failure.check(ConnectionRefusedError) is not None:
+        return StreamRefused(Code.TARGET_REFUSED, "connection refused")
+    if failure.check(TimeoutError, TCPTimedOutError) is not None:
+        return StreamRefused(Code.TARGET_TIMEOUT, "no answer in time")
+    if failure.check(DNSLookupError, ConnectError, OSError) is not None:
+        return StreamRefused(Code.TARGET_UNREACHABLE, reason)
+    return StreamRefused(Code.INTERNAL, reason)
+
+
+def _nothing_yet(end: SocketEnd) -> None:
+    """
+    The endpoint's Deferred tells.
+    """
+
+
+def _left_early() -> None:
+    """
+    The target closed before it was joined: whoever joins finds the end lost.
+    """

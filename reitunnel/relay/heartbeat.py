@@ -1,0 +1,79 @@
+"""
+Liveness of a link: pings, and how long their answers may take.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from struct import Struct as Layout
+from typing import Final
+
+from twisted.internet.interfaces import IDelayedCall, IReactorTime
+
+_PAYLOAD: Final = Layout(">Q")
+
+
+class Heartbeat:
+    """
+    Sends a ping every C{interval} seconds, and calls C{silent} when no answer
+    has come for C{timeout} seconds.
+
+    Answers count, other traffic does not: a link that carries bytes in one
+    direction alone is found too.
+
+    @ivar round_trip: the newest round-trip time in seconds, L{None} before the
+        first answer.
+    """
+
+    def __init__(
+        self,
+        clock: IReactorTime,
+        interval: float,
+        timeout: float,
+        ping: Callable[[bytes], None],
+        silent: Callable[[], None],
+    ) -> None:
+        self.round_trip: float | None = None
+        self._clock = clock
+        self._interval = interval
+        self._timeout = timeout
+        self._ping = ping
+        self._silent = silent
+        self._count = 0
+        self._sent_at = 0.0
+        self._next: IDelayedCall | None = None
+        self._deadline: IDelayedCall | None = None
+
+    def start(self) -> None:
+        """
+        Begin, with a ping at once.
+        """
+        self._deadline = self._clock.callLater(self._timeout, self._expire)
+        self._beat()
+
+    def stop(self) -> None:
+        """
+        End. Stopping again does nothing.
+        """
+        for call in (self._next, self._deadline):
+            if call is not None and call.active():
+                call.cancel()
+        self._next = self._deadline = None
+
+    def answered(self, payload: bytes) -> None:
+        """
+        A ping was answered. Only the newest one counts.
+        """
+        if self._deadline is not None and payload == _PAYLOAD.pack(self._count):
+            self.round_trip = self._clock.seconds() - self._sent_at
+            self._deadline.reset(self._timeout)
+
+    def _beat(self) -> None:
+        self._next = self._clock.callLater(self._interval, self._beat)
+        self._count += 1
+        self._sent_at = self._clock.seconds()
+        self._ping(_PAYLOAD.pack(self._count))
+
+    def _expire(self) -> None:
+        self.stop()
+        self._silent()

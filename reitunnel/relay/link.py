@@ -1,0 +1,188 @@
+"""
+A control link: a transport that is ready, seen as frames.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Final
+from typing import Protocol as Structural
+
+from twisted.internet.defer import Deferred
+from twisted.internet.interfaces import (
+    IDelayedCall,
+    IPushProducer,
+    IReactorTime,
+)
+from twisted.internet.protocol import Protocol, connectionDone
+from twisted.logger import Logger
+from twisted.python.failure import Failure
+from zope.interface import implementer
+
+from reitunnel.errors import RemoteProtocolError
+from reitunnel.interfaces import ILinkTransport
+from reitunnel.wire.frames import Buffer, Frame, FrameReader
+
+CLOSE_TIMEOUT: Final = 5.0
+"""How long, in seconds, a peer has to take the last bytes of a closing link."""
+
+
+class FrameReceiver(Structural):
+    """
+    Who gets the frames of a link: a handshake first, then a session.
+    """
+
+    def link_ready(self, link: Link) -> None:
+        """
+        The link is connected.
+        """
+
+    def frame_received(self, frame: Frame) -> None:
+        """
+        A frame, or a piece of C{DATA}, came.
+
+        @raise RemoteProtocolError: when it must not; the link reports it to
+            L{link_broken}.
+        """
+
+    def batch_received(self) -> None:
+        """
+        Every frame of what was read was given to L{frame_received}.
+        """
+
+    def link_writable(self) -> None:
+        """
+        The link has room again.
+        """
+
+    def link_broken(self, error: RemoteProtocolError) -> None:
+        """
+        The peer broke the protocol; nothing more is read. Close the link.
+        """
+
+    def link_lost(self, reason: Failure) -> None:
+        """
+        The transport is gone.
+        """
+
+
+@implementer(IPushProducer)
+class Link(Protocol):
+    """
+    Carries frames over a transport that is ready for use.
+
+    Reading: every frame goes to the receiver. Writing: little is queued in the
+    transport, so that frames are put in order as late as possible; while
+    L{writable} is false, wait for C{link_writable}.
+
+    @ivar receiver: who gets the frames.
+    @ivar writable: whether the transport has room.
+    @ivar lost: whether the transport is gone.
+    @ivar closed: fires when the transport is gone.
+    """
+
+    _log = Logger()
+    transport: ILinkTransport
+
+    def __init__(
+        self, reader: FrameReader, receiver: FrameReceiver, clock: IReactorTime
+    ) -> None:
+        self.reader = reader
+        self.receiver = receiver
+        self.writable = True
+        self.lost = False
+        self.closed: Deferred[None] = Deferred()
+        self._clock = clock
+        self._closing = False
+        self._impatience: IDelayedCall | None = None
+
+    def dataReceived(self, data: bytes) -> None:
+        """
+        Turn bytes into frames. What comes after the link was closed is dropped.
+        """
+        try:
+            for frame in self.reader.feed(data):
+                if self._closing:
+                    return
+                self.receiver.frame_received(frame)
+        except RemoteProtocolError as error:
+            self.receiver.link_broken(error)
+        if not self._closing:
+            self.receiver.batch_received()
+
+    def connectionMade(self) -> None:
+        """
+        Learn from the transport when it is full, and tell the receiver.
+        """
+        self.transport.registerProducer(self, True)
+        self.receiver.link_ready(self)
+
+    def connectionLost(self, reason: Failure = connectionDone) -> None:
+        """
+        Tell the receiver.
+        """
+        self.lost = self._closing = True
+        self.writable = False
+        if self._impatience is not None and self._impatience.active():
+            self._impatience.cancel()
+        self.receiver.link_lost(reason)
+        self.closed.callback(None)
+
+    def write(self, pieces: Sequence[Buffer]) -> None:
+        """
+        Send pieces of frames.
+        """
+        self.transport.writeSequence(pieces)
+
+    def close(self) -> None:
+        """
+        Read no more, send what was written, and close; a peer that does not take
+        it within L{CLOSE_TIMEOUT} is cut off.
+        """
+        if not self._closing:
+            self._closing = True
+            self.writable = False
+            self._impatience = self._clock.callLater(CLOSE_TIMEOUT, self.abort)
+            self.transport.unregisterProducer()
+            self.transport.loseConnection()
+
+    def abort(self) -> None:
+        """
+        Close at once; what was written may be lost.
+        """
+        if not self.lost:
+            self._closing = True
+            self.writable = False
+            self.transport.abortConnection()
+
+    def pause_reading(self) -> None:
+        """
+        Read no more until L{resume_reading}.
+        """
+        self.transport.pauseProducing()
+
+    def resume_reading(self) -> None:
+        """
+        Read again.
+        """
+        self.transport.resumeProducing()
+
+    def pauseProducing(self) -> None:
+        """
+        The transport is full.
+        """
+        self.writable = False
+
+    def resumeProducing(self) -> None:
+        """
+        The transport has room.
+        """
+        if not self._closing:
+            self.writable = True
+            self.receiver.link_writable()
+
+    def stopProducing(self) -> None:
+        """
+        The transport is going away; L{connectionLost} follows.
+        """
+        self.writable = False

@@ -1,0 +1,52 @@
+"""
+Pull producers, driven as push producers.
+"""
+
+from __future__ import annotations
+
+from twisted.internet.interfaces import (
+    IDelayedCall,
+    IPullProducer,
+    IPushProducer,
+    IReactorTime,
+)
+from zope.interface import implementer
+
+
+@implementer(IPushProducer)
+class PullAdapter:
+    """
+    Asks a pull producer for more, once in each turn of the reactor, while it is
+    not paused.
+    """
+
+    def __init__(self, producer: IPullProducer, clock: IReactorTime) -> None:
+        self._producer = producer
+        self._clock = clock
+        self._next: IDelayedCall | None = None
+
+    def resumeProducing(self) -> None:
+        """
+        Go on asking.
+        """
+        if self._next is None:
+            self._next = self._clock.callLater(0, self._ask)
+
+    def pauseProducing(self) -> None:
+        """
+        Ask no more.
+        """
+        if self._next is not None:
+            self._next.cancel()
+            self._next = None
+
+    def stopProducing(self) -> None:
+        """
+        Ask no more, and tell the producer.
+        """
+        self.pauseProducing()
+        self._producer.stopProducing()
+
+    def _ask(self) -> None:
+        self._next = self._clock.callLater(0, self._ask)
+        self._producer.resumeProducing()

@@ -1,0 +1,9 @@
+"""
+The server: sessions of clients, and the public ports of their tunnels.
+"""
+
+from __future__ import annotations
+
+from reitunnel.server.server import Server
+
+__all__ = ["Server"]

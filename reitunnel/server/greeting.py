@@ -1,0 +1,213 @@
+"""
+The server's side of a handshake, over a link.
+"""
+
+from __future__ import annotations
+
+from importlib.metadata import version
+from typing import TYPE_CHECKING
+
+from twisted.internet.defer import CancelledError, Deferred
+from twisted.internet.interfaces import IDelayedCall
+from twisted.logger import Logger
+from twisted.python.failure import Failure
+
+from reitunnel.auth import Accepted, ServerExchange
+from reitunnel.errors import (
+    AuthenticationFailed,
+    Code,
+    RemoteProtocolError,
+    SessionRefused,
+)
+from reitunnel.interfaces import ILinkFacts
+from reitunnel.relay import Link
+from reitunnel.transports import link_facts
+from reitunnel.wire.frames import Frame
+from reitunnel.wire.handshake import (
+    MAX_HANDSHAKE_BYTES,
+    ServerHandshake,
+    common_version,
+)
+from reitunnel.wire.messages import Challenge, Hello, Response
+
+if TYPE_CHECKING:
+    from reitunnel.server.server import Server
+
+SOFTWARE = f"reitunnel/{version('reitunnel')}"
+
+
+class Greeting:
+    """
+    Authenticates a client and hands its link to a session. The peer has
+    C{timeouts.handshake} seconds and L{MAX_HANDSHAKE_BYTES} for it.
+    """
+
+    _log = Logger()
+    _link: Link
+    _facts: ILinkFacts
+
+    def __init__(self, server: Server, default_bind: str) -> None:
+        """
+        @param default_bind: where the client's tunnels are bound by default.
+        """
+        self._server = server
+        self._default_bind = default_bind
+        self._handshake = ServerHandshake()
+        self._hello: Hello | None = None
+        self._exchange: ServerExchange | None = None
+        self._bytes = 0
+        self._deadline: IDelayedCall | None = None
+        self._entering: Deferred[None] | None = None
+
+    # What the link tells.
+
+    def link_ready(self, link: Link) -> None:
+        """
+        Wait for the client's first word.
+        """
+        self._link = link
+        self._facts = link_facts(link.transport)
+        self._deadline = self._server.reactor.callLater(
+            self._server.config.timeouts.handshake, self._expire
+        )
+        if not self._server.link_arrived(self, link):
+            link.abort()
+
+    def frame_received(self, frame: Frame) -> None:
+        """
+        Answer the client's greeting, or its answer.
+        """
+        self._bytes += len(frame.payload)
+        if self._bytes > MAX_HANDSHAKE_BYTES:
+            raise RemoteProtocolError("the handshake is too long")
+        message = self._handshake.receive(frame)
+        try:
+            if isinstance(message, Hello):
+                self._greeted(message)
+            else:
+                self._answered(message)
+        except AuthenticationFailed as error:
+            self._log.info(
+                "{peer}: {reason}: {detail}",
+                peer=self._facts.peer,
+                reason=error.reason,
+                detail=error.detail,
+            )
+            self.refuse(error.code, error.reason)
+        except SessionRefused as refused:
+            self.refuse(refused.code, refused.reason)
+
+    def batch_received(self) -> None:
+        """
+        Each frame was answered as it came.
+        """
+
+    def link_writable(self) -> None:
+        """
+        Little is sent before the session begins: nothing waited.
+        """
+
+    def link_broken(self, error: RemoteProtocolError) -> None:
+        """
+        The peer broke the protocol, or speaks another.
+        """
+        self._log.info(
+            "{peer}: handshake failed: {reason}",
+            peer=self._facts.peer,
+            reason=error.reason,
+        )
+        self.refuse(error.code, error.reason)
+
+    def link_lost(self, reason: Failure) -> None:
+        """
+        The peer left before the session began.
+        """
+        self._done()
+
+    # What the server tells.
+
+    def refuse(self, code: Code, reason: str) -> None:
+        """
+        Turn the client away, unless that was done.
+        """
+        if not self._handshake.over:
+            self._link.write([self._handshake.refuse(code, reason)])
+        self._done()
+        self._link.close()
+
+    # The parts.
+
+    def _greeted(self, hello: Hello) -> None:
+        if common_version(hello) is None:
+            raise SessionRefused(Code.VERSION, "no protocol version in common")
+        self._hello = hello
+        offered = self._server.authenticator.offered(self._facts)
+        if not offered:
+            raise SessionRefused(
+                Code.POLICY, "this server takes no clients on such a link"
+            )
+        self._send(Challenge(mechanisms=list(offered)))
+
+    def _answered(self, response: Response) -> None:
+        if self._exchange is None:
+            self._exchange = self._server.authenticator.begin(
+                response.mechanism, self._facts
+            )
+        outcome = self._exchange.respond(response.data)
+        if not isinstance(outcome, Accepted):
+            self._send(Challenge(data=outcome.data))
+            return
+        if self._deadline is not None and self._deadline.active():
+            self._deadline.cancel()
+        entering = Deferred.fromCoroutine(self._enter(outcome))
+        self._entering = entering
+        entering.addErrback(self._not_entered)
+
+    def _send(self, challenge: Challenge) -> None:
+        self._link.write([self._handshake.challenge(challenge)])
+
+    async def _enter(self, accepted: Accepted) -> None:
+        """
+        Ask the hooks, take over from an older session of the same client, and
+        begin.
+        """
+        assert self._hello is not None
+        server = self._server
+        session = server.new_session(
+            accepted.identity, self._hello.instance, self._facts, self._default_bind
+        )
+        try:
+            opened = await server.let_in(session)
+        except SessionRefused as refused:
+            self._log.info(
+                "client {client} from {peer} refused: {reason}",
+                client=session.name,
+                peer=self._facts.peer,
+                reason=refused.reason,
+            )
+            self.refuse(refused.code, refused.reason)
+            return
+        welcome = server.welcome(session, accepted, SOFTWARE)
+        self._link.write([self._handshake.welcome(welcome)])
+        self._done()
+        session.start(self._link, opened)
+
+    def _not_entered(self, failure: Failure) -> None:
+        if failure.check(CancelledError) is None:
+            self._log.failure("the handshake failed", failure=failure)
+            self.refuse(Code.INTERNAL, "the server failed")
+
+    def _expire(self) -> None:
+        self._log.info("{peer}: handshake timed out", peer=self._facts.peer)
+        self.refuse(Code.TIMEOUT, "the handshake took too long")
+
+    def _done(self) -> None:
+        """
+        The handshake is over, one way or the other.
+        """
+        if self._deadline is not None and self._deadline.active():
+            self._deadline.cancel()
+        entering, self._entering = self._entering, None
+        if entering is not None and not entering.called:
+            entering.cancel()
+        self._server.link_settled(self)

@@ -1,0 +1,123 @@
+"""
+Counts against a bound, and the bound on connections that are still shaking hands.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+
+from twisted.internet.address import IPv4Address, IPv6Address
+from twisted.internet.interfaces import ITransport
+from twisted.logger import Logger
+from zope.interface import implementer
+
+from reitunnel.interfaces import ILinkAdmission
+
+
+class Gauge:
+    """
+    A number that may not exceed a limit.
+
+    It is logged once when the limit is reached, and again only after half of it
+    was free in between.
+
+    @ivar used: the number now.
+    """
+
+    _log = Logger()
+
+    def __init__(self, name: str, limit: int) -> None:
+        """
+        @param name: the configuration key of the limit.
+        @param limit: how much may be taken at a time.
+        """
+        self.used = 0
+        self._name = name
+        self._limit = limit
+        self._said = False
+
+    def take(self) -> bool:
+        """
+        Take one, if there is one left.
+        """
+        if self.full:
+            self.warn()
+            return False
+        self.used += 1
+        return True
+
+    def warn(self) -> None:
+        """
+        Log that the limit is reached, unless that was done.
+        """
+        if not self._said:
+            self._said = True
+            self._log.warn(
+                "{key} is reached: more than {limit} are refused",
+                key=self._name,
+                limit=self._limit,
+            )
+
+    @property
+    def full(self) -> bool:
+        """
+        Whether there is none left.
+        """
+        return self.used >= self._limit
+
+    def give(self) -> None:
+        """
+        Give one back.
+        """
+        self.used -= 1
+        if self.used <= self._limit // 2:
+            self._said = False
+
+
+@implementer(ILinkAdmission)
+class Admission:
+    """
+    Bounds the connections that have not authenticated yet, in all and from one
+    address. Unix sockets have no address: only the first bound holds for them.
+    """
+
+    _log = Logger()
+
+    def __init__(self, limit: int, limit_per_address: int) -> None:
+        self._all = Gauge("limits.max_handshakes", limit)
+        self._limit_per_address = limit_per_address
+        self._addresses: Counter[str] = Counter()
+        self._pending: dict[ITransport, str] = {}
+
+    def admit(self, transport: ITransport) -> bool:
+        """
+        Take a connection, if both bounds allow it. One that was taken already
+        is taken once.
+        """
+        if transport in self._pending:
+            return True
+        peer = transport.getPeer()
+        host = peer.host if isinstance(peer, IPv4Address | IPv6Address) else ""
+        if host and self._addresses[host] >= self._limit_per_address:
+            self._log.info(
+                "{host}: too many handshakes in progress, connection refused",
+                host=host,
+            )
+            return False
+        if not self._all.take():
+            return False
+        self._addresses[host] += 1
+        self._pending[transport] = host
+        return True
+
+    def gone(self, transport: ITransport) -> None:
+        """
+        The connection was closed, or has authenticated. Saying so again does
+        nothing.
+        """
+        host = self._pending.pop(transport, None)
+        if host is not None:
+            self._all.give()
+            self._addresses[host] -= 1
+            if not self._addresses[host]:
+                del self._addresses[host]

@@ -1,0 +1,123 @@
+"""
+Public ports: which one a tunnel gets, and why not.
+"""
+
+from __future__ import annotations
+
+import errno
+from collections.abc import Iterator
+from ipaddress import ip_address
+from random import Random
+from typing import Final
+
+from twisted.internet.address import IPv4Address, IPv6Address
+from twisted.internet.error import CannotListenError
+from twisted.internet.interfaces import IListeningPort, IProtocolFactory, IReactorTCP
+
+from reitunnel.config import Rule
+from reitunnel.errors import Code, TunnelRefused
+
+_TRIES: Final = 64
+"""How many ports are tried for a tunnel that leaves the choice to the server."""
+_random = Random()
+
+
+def bind_address(bind: str, default: str, rule: Rule) -> str:
+    """
+    Choose the address for a tunnel.
+
+    @param bind: what the client asks for.
+    @param default: the server's default, for an empty C{bind}.
+    @raise TunnelRefused: when the policy does not allow it.
+    """
+    if not rule.allows_bind(bind) and bind != default:
+        raise TunnelRefused(Code.POLICY, f"the address {bind!r} is not allowed")
+    if not bind:
+        return default
+    if bind == "*":
+        return "::" if ":" in default else "0.0.0.0"
+    if bind == "localhost":
+        return "127.0.0.1"
+    try:
+        return str(ip_address(bind))
+    except ValueError:
+        raise TunnelRefused(
+            Code.ADDRESS_INVALID, f"{bind!r} is not an IP address"
+        ) from None
+
+
+def listen(
+    reactor: IReactorTCP,
+    port: int,
+    address: str,
+    rule: Rule,
+    factory: IProtocolFactory,
+    backlog: int,
+) -> IListeningPort:
+    """
+    Open a public port.
+
+    @param port: the port; 0 for any that the policy allows.
+    @raise TunnelRefused: when none can be opened, with the reason.
+    """
+    if port:
+        if not rule.allows_port(port):
+            raise TunnelRefused(Code.POLICY, f"port {port} is not allowed")
+        return _listen(reactor, port, address, factory, backlog)
+    for choice in _choices(rule):
+        try:
+            listening = _listen(reactor, choice, address, factory, backlog)
+        except TunnelRefused as refused:
+            if refused.code is not Code.ADDRESS_IN_USE:
+                raise
+        else:
+            if rule.allows_port(port_of(listening)):
+                return listening
+            listening.stopListening()
+    raise TunnelRefused(Code.ADDRESS_IN_USE, "no allowed port is free")
+
+
+def port_of(listening: IListeningPort) -> int:
+    """
+    Give the number of an open port.
+    """
+    address = listening.getHost()
+    assert isinstance(address, IPv4Address | IPv6Address)
+    return address.port
+
+
+def _choices(rule: Rule) -> Iterator[int]:
+    """
+    Ports to try: the kernel's choice first, then the allowed ones at random.
+    """
+    yield 0
+    sizes = [ports.high - ports.low + 1 for ports in rule.ports]
+    total = sum(sizes)
+    if total:
+        for choice in _random.sample(range(total), min(_TRIES, total)):
+            index = choice
+            for ports, size in zip(rule.ports, sizes, strict=True):
+                if index < size:
+                    yield ports.low + index
+                    break
+                index -= size
+
+
+def _listen(
+    reactor: IReactorTCP,
+    port: int,
+    address: str,
+    factory: IProtocolFactory,
+    backlog: int,
+) -> IListeningPort:
+    try:
+        return reactor.listenTCP(port, factory, backlog, address)
+    except CannotListenError as error:
+        number = getattr(error.socketError, "errno", None)
+        text = getattr(error.socketError, "strerror", None) or str(error.socketError)
+        code = {
+            errno.EADDRINUSE: Code.ADDRESS_IN_USE,
+            errno.EACCES: Code.POLICY,
+        }.get(number or 0, Code.ADDRESS_INVALID)
+        where = f"[{address}]:{port}" if ":" in address else f"{address}:{port}"
+        raise TunnelRefused(code, f"{where}: {text}") from None

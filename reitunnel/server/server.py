@@ -1,0 +1,399 @@
+"""
+The server as a service: listens for links, keeps the sessions, and stops in order.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from secrets import token_bytes
+from typing import Any
+
+from twisted.application.service import Service
+from twisted.internet.defer import Deferred, DeferredList
+from twisted.internet.error import CannotListenError
+from twisted.internet.interfaces import IAddress, IListeningPort, IProtocolFactory
+from twisted.internet.protocol import Factory
+from twisted.logger import Logger
+from twisted.python.failure import Failure
+from zope.interface import implementer
+
+from reitunnel.auth import Accepted
+from reitunnel.config import ServerConfig
+from reitunnel.errors import Code, Refused, SessionRefused, TransportError
+from reitunnel.hooks import (
+    NOTHING_OPENED,
+    HookManager,
+    Opened,
+    Strategy,
+    build_hooks,
+)
+from reitunnel.interfaces import (
+    ILinkFacts,
+    ILinkTransport,
+    IServer,
+    ISession,
+    ITunnel,
+)
+from reitunnel.relay import Link
+from reitunnel.server.greeting import Greeting
+from reitunnel.server.limits import Gauge
+from reitunnel.server.session import ServerSession
+from reitunnel.server.setup import (
+    authenticator_from,
+    default_bind_of,
+    shown_address,
+    transport_settings_from,
+)
+from reitunnel.transports import LinkURL, base_transport, server_endpoint
+from reitunnel.wire.handshake import handshake_reader
+from reitunnel.wire.messages import VERSION, Welcome
+
+
+@implementer(IServer)
+class Server(Service):
+    """
+    Takes links of clients and opens their tunnels.
+
+    As a service it starts to listen in C{privilegedStartService}, so that ports
+    below 1024 can be had before privileges are dropped; L{when_listening} tells
+    how that went.
+
+    @ivar config: what it was told.
+    @ivar reactor: the reactor.
+    @ivar hooks: the hooks, to which more can be added.
+    @ivar visitors: the streams of all clients, against C{limits.max_conns}.
+    """
+
+    _log = Logger()
+    name = "reitunnel server"
+
+    def __init__(
+        self, reactor: Any, config: ServerConfig, hooks: Iterable[object] = ()
+    ) -> None:
+        """
+        @param reactor: an C{IReactorTCP}, C{IReactorTime} and C{IReactorCore}.
+        @param config: what it is told.
+        @param hooks: hooks besides those that C{config} switches on.
+        @raise ConfigError: when a hook's options or the token file are wrong.
+        @raise CertificateError: when a certificate file cannot be used.
+        """
+        self.config = config
+        self.reactor = reactor
+        self.hooks = HookManager(
+            reactor,
+            strategy=Strategy(config.hook_strategy),
+            timeout=config.timeouts.hook,
+        )
+        tables = [table.table() for table in config.hooks]
+        for hook in (*build_hooks(tables, reactor), *hooks):
+            self.hooks.register(hook)
+        self.authenticator = authenticator_from(config)
+        self.visitors = Gauge("limits.max_conns", config.limits.max_conns)
+        self.tcp_options, self._transport_settings, self._admission = (
+            transport_settings_from(config)
+        )
+        self._clients = Gauge("limits.max_clients", config.limits.max_clients)
+        self._sessions: dict[tuple[str, str], ServerSession] = {}
+        self._greetings: dict[Greeting, ILinkTransport] = {}
+        self._links: set[Deferred[None]] = set()
+        self._ports: list[IListeningPort] = []
+        self._opened: Opened = NOTHING_OPENED
+        self._starting: Deferred[None] | None = None
+        self._waiting: list[Deferred[tuple[IAddress, ...]]] = []
+        self._started: Failure | tuple[IAddress, ...] | None = None
+        self._stopping = False
+        self._drained: Deferred[None] | None = None
+
+    # What embedding programs use.
+
+    @property
+    def sessions(self) -> Iterable[ISession]:
+        """
+        The authenticated clients, as they are now.
+        """
+        return tuple(self._sessions.values())
+
+    @property
+    def tunnels(self) -> Iterable[ITunnel]:
+        """
+        The open tunnels of all clients, as they are now.
+        """
+        return tuple(
+            tunnel for session in self._sessions.values() for tunnel in session.tunnels
+        )
+
+    @property
+    def addresses(self) -> Iterable[IAddress]:
+        """
+        Where the server listens for links, in the order of the configuration.
+        """
+        return tuple(port.getHost() for port in self._ports)
+
+    def when_listening(self) -> Deferred[tuple[IAddress, ...]]:
+        """
+        Wait until every listener is up.
+
+        @return: fires with where the server listens. It fails with
+            L{TransportError} when it cannot listen, and with L{Refused} when a
+            hook does not let it start; then nothing is left listening.
+        """
+        waiting: Deferred[tuple[IAddress, ...]] = Deferred()
+        if self._started is None:
+            self._waiting.append(waiting)
+        else:
+            waiting.callback(self._started)  # type: ignore[arg-type]  # or a Failure
+        return waiting
+
+    def link_factory(self, default_bind: str = "127.0.0.1") -> IProtocolFactory:
+        """
+        Make a factory for links that come by another way than C{config.listen},
+        such as a L{reitunnel.transports.WebSocketLinkResource}.
+
+        @param default_bind: the address that tunnels get when the client asks
+            for none.
+        """
+
+        def build(_: IAddress) -> Link:
+            return Link(handshake_reader(), Greeting(self, default_bind), self.reactor)
+
+        factory = Factory.forProtocol(Link)
+        factory.noisy = False
+        factory.buildProtocol = build  # type: ignore[method-assign,assignment]
+        return factory
+
+    # IService.
+
+    def privilegedStartService(self) -> None:
+        """
+        Begin to listen.
+        """
+        super().privilegedStartService()  # type: ignore[no-untyped-call]
+        self._start()
+
+    def startService(self) -> None:
+        """
+        Begin to listen, unless that was done.
+        """
+        super().startService()  # type: ignore[no-untyped-call]
+        self._start()
+
+    def stopService(self) -> Deferred[None]:
+        """
+        Take no more links, tunnels and visitors; wait C{timeouts.drain} seconds
+        for the streams to end; close the sessions.
+
+        @return: fires when nothing is left open.
+        """
+        super().stopService()  # type: ignore[no-untyped-call]
+        return Deferred.fromCoroutine(self._stop())
+
+    # What links and sessions tell.
+
+    def link_arrived(self, greeting: Greeting, link: Link) -> bool:
+        """
+        A link is ready for its handshake.
+
+        @return: whether to go on.
+        """
+        base = base_transport(link.transport)
+        if self._stopping or not self._admission.admit(base):
+            return False
+        self._greetings[greeting] = base
+        self._links.add(link.closed)
+        link.closed.addBoth(lambda _: self._links.discard(link.closed))
+        return True
+
+    def link_settled(self, greeting: Greeting) -> None:
+        """
+        A handshake is over, one way or the other. Saying so again does nothing.
+        """
+        base = self._greetings.pop(greeting, None)
+        if base is not None:
+            self._admission.gone(base)
+
+    def new_session(
+        self, identity: str, instance: str, facts: ILinkFacts, default_bind: str
+    ) -> ServerSession:
+        """
+        Make a session for a client that has authenticated.
+        """
+        return ServerSession(
+            self, token_bytes(16), identity, instance, facts, default_bind
+        )
+
+    async def let_in(self, session: ServerSession) -> Opened:
+        """
+        Ask the hooks, and take over from an older session of the same client.
+
+        @return: who is owed C{on_client_disconnect}.
+        @raise SessionRefused: when the client may not come in.
+        """
+        if self._clients.full and session.key not in self._sessions:
+            self._clients.warn()
+            raise SessionRefused(Code.LIMIT, "the server has too many clients")
+        try:
+            opened = await self.hooks.decide_client_connect(session)
+        except Refused as refused:
+            raise SessionRefused(Code.REFUSED, str(refused)) from None
+        code, reason = Code.ABORTED, "the link was lost"
+        try:
+            while (older := self._sessions.get(session.key)) is not None:
+                older.close(Code.TAKEN_OVER, "the same client connected again")
+                await older.ports_freed()
+            if self._stopping:
+                code, reason = Code.SHUTDOWN, "the server is stopping"
+                raise SessionRefused(code, reason)
+            if not self._clients.take():
+                code, reason = Code.LIMIT, "the server has too many clients"
+                raise SessionRefused(code, reason)
+        except BaseException:
+            self.hooks.notify_client_disconnect(opened, session, code, reason)
+            raise
+        self._sessions[session.key] = session
+        return opened
+
+    def welcome(
+        self, session: ServerSession, accepted: Accepted, software: str
+    ) -> Welcome:
+        """
+        Say what a client that is let in needs to know.
+        """
+        timeouts, limits = self.config.timeouts, self.config.limits
+        return Welcome(
+            version=VERSION,
+            session=bytes.fromhex(session.id),
+            secret=token_bytes(32),
+            identity=session.identity,
+            auth=accepted.data,
+            heartbeat=timeouts.heartbeat_interval,
+            heartbeat_timeout=timeouts.heartbeat_timeout,
+            max_tunnels=limits.max_tunnels,
+            max_streams=limits.max_streams_per_client,
+            software=software,
+        )
+
+    def session_over(self, session: ServerSession) -> None:
+        """
+        A session has ended.
+        """
+        if self._sessions.get(session.key) is session:
+            del self._sessions[session.key]
+            self._clients.give()
+        self._tell_if_drained()
+
+    def visitor_gone(self) -> None:
+        """
+        A visitor's stream is over.
+        """
+        self.visitors.give()
+        self._tell_if_drained()
+
+    # The parts.
+
+    def _start(self) -> None:
+        if self._starting is None:
+            self._starting = Deferred.fromCoroutine(self._listen())
+            self._starting.addCallbacks(self._tell_started, self._tell_failed)
+
+    async def _listen(self) -> None:
+        self._opened = await self.hooks.decide_server_start(self)
+        try:
+            for text in self.config.listen:
+                self._ports.append(await self._listen_on(text))
+        except BaseException:
+            await self._stop_listening()
+            self.hooks.notify_server_stop(self._opened, self)
+            raise
+        self._log.info(
+            "listening on {addresses}",
+            addresses=", ".join(
+                shown_address(text, port.getHost())
+                for text, port in zip(self.config.listen, self._ports, strict=True)
+            ),
+        )
+
+    async def _listen_on(self, text: str) -> IListeningPort:
+        url = LinkURL.parse(text)
+        factory = self.link_factory(default_bind_of(url))
+        try:
+            endpoint = server_endpoint(self.reactor, url, self._transport_settings)
+            return await endpoint.listen(factory)
+        except CannotListenError as error:
+            detail = getattr(error.socketError, "strerror", None)
+            reason = detail or str(error.socketError)
+            raise TransportError(f"{text}: cannot listen: {reason}") from None
+        except OSError as error:
+            reason = error.strerror or str(error)
+            raise TransportError(f"{text}: cannot listen: {reason}") from None
+
+    def _tell_started(self, _: None) -> None:
+        self._tell(tuple(self.addresses))
+
+    def _tell_failed(self, failure: Failure) -> None:
+        self._tell(failure)
+
+    def _tell(self, result: Failure | tuple[IAddress, ...]) -> None:
+        self._started = result
+        waiting, self._waiting = self._waiting, []
+        for deferred in waiting:
+            deferred.callback(result)  # type: ignore[arg-type]  # or a Failure
+
+    async def _stop_listening(self) -> None:
+        ports, self._ports = self._ports, []
+        for port in ports:
+            stopped = port.stopListening()
+            if stopped is not None:
+                await stopped
+
+    async def _stop(self) -> None:
+        self._stopping = True
+        if self._starting is not None and not self._starting.called:
+            self._starting.cancel()
+        was_up = bool(self._ports) or isinstance(self._started, tuple)
+        await self._stop_listening()
+        reason = "the server is stopping"
+        for greeting in tuple(self._greetings):
+            greeting.refuse(Code.SHUTDOWN, reason)
+        for session in tuple(self._sessions.values()):
+            session.drain(Code.SHUTDOWN, reason)
+        await self._drain()
+        for session in tuple(self._sessions.values()):
+            session.close(Code.SHUTDOWN, reason)
+        await DeferredList(list(self._links))
+        if was_up:
+            self.hooks.notify_server_stop(self._opened, self)
+            self._log.info("stopped")
+        self._reset()
+
+    async def _drain(self) -> None:
+        """
+        Wait for the streams to end, as long as C{timeouts.drain} allows.
+        """
+        if self.visitors.used:
+            self._log.info(
+                "waiting up to {seconds} s for {count} streams",
+                seconds=self.config.timeouts.drain,
+                count=self.visitors.used,
+            )
+            self._drained = Deferred()
+            patience = self.reactor.callLater(
+                self.config.timeouts.drain, self._drained.callback, None
+            )
+            await self._drained
+            self._drained = None
+            if patience.active():
+                patience.cancel()
+
+    def _tell_if_drained(self) -> None:
+        drained = self._drained
+        if drained is not None and not drained.called and not self.visitors.used:
+            drained.callback(None)
+
+    def _reset(self) -> None:
+        """
+        Be ready to be started again.
+        """
+        self._opened = NOTHING_OPENED
+        self._starting = None
+        self._started = None
+        self._stopping = False

@@ -1,0 +1,92 @@
+"""
+Makes what a server needs out of its configuration.
+"""
+
+from __future__ import annotations
+
+from twisted.internet.address import IPv4Address, IPv6Address
+from twisted.internet.interfaces import IAddress
+
+from reitunnel.auth import CertificatePolicy, ServerAuthenticator, TokenStore
+from reitunnel.config import ServerConfig
+from reitunnel.server.limits import Admission
+from reitunnel.transports import (
+    LinkURL,
+    ServerCertificates,
+    ServerTransportSettings,
+    TCPOptions,
+)
+
+
+def authenticator_from(config: ServerConfig) -> ServerAuthenticator:
+    """
+    Make the judge of clients.
+
+    @raise ConfigError: when the token file cannot be used.
+    """
+    auth = config.auth
+    if auth.tokens is None and auth.client_ca is None:
+        return ServerAuthenticator(anonymous=True)
+    return ServerAuthenticator(
+        tokens=None if auth.tokens is None else TokenStore(auth.tokens),
+        certificates=None if auth.client_ca is None else CertificatePolicy(),
+        require=auth.require,
+        channel_binding=auth.channel_binding,
+    )
+
+
+def transport_settings_from(
+    config: ServerConfig,
+) -> tuple[TCPOptions, ServerTransportSettings, Admission]:
+    """
+    Make what the endpoints of links are told.
+
+    @return: the options of every socket, the settings of the endpoints, and the
+        admission that they ask.
+    @raise CertificateError: when a certificate file cannot be used.
+    """
+    tuning, limits, auth = config.tuning, config.limits, config.auth
+    options = TCPOptions(
+        nodelay=tuning.nodelay,
+        keepalive=tuning.keepalive,
+        send_buffer=tuning.send_buffer or None,
+        receive_buffer=tuning.receive_buffer or None,
+    )
+    admission = Admission(limits.max_handshakes, limits.max_handshakes_per_address)
+    certificates = None
+    if config.pem is not None:
+        certificates = ServerCertificates(
+            config.pem,
+            client_ca=auth.client_ca,
+            require_client_certificate=auth.require == "all",
+            minimum_version=config.tls.minimum_version,
+        )
+    settings = ServerTransportSettings(
+        tcp=options,
+        handshake_timeout=config.timeouts.handshake,
+        certificates=certificates,
+        admission=admission,
+        backlog=tuning.backlog,
+    )
+    return options, settings, admission
+
+
+def default_bind_of(url: LinkURL) -> str:
+    """
+    Choose the address that tunnels get when the client asks for none: the one
+    that the server listens on for links, or loopback where that is no address.
+    """
+    if url.host in ("", "localhost"):
+        return "127.0.0.1"
+    return url.host
+
+
+def shown_address(text: str, address: IAddress) -> str:
+    """
+    Name a listener for people, with the port that it really got.
+    """
+    url = LinkURL.parse(text)
+    if not url.host or not isinstance(address, IPv4Address | IPv6Address):
+        return text
+    host = f"[{address.host}]" if ":" in address.host else address.host
+    return f"{url.scheme}://{host}:{address.port}{url.path}"
