@@ -8,10 +8,9 @@ from pathlib import Path
 
 from twisted.trial.unittest import SynchronousTestCase
 
-import reitunnel
 from tests.quality.layers import ALLOWED, part_of, violations
 
-ROOT = Path(reitunnel.__path__[0]).parent
+ROOT = Path(__file__).resolve().parents[2]
 
 
 class LayerTests(SynchronousTestCase):

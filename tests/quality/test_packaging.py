@@ -1,0 +1,117 @@
+"""
+What is installed from a wheel: the package with its types, the command, and the
+twistd plugin.
+"""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+import sys
+import sysconfig
+from pathlib import Path
+from zipfile import ZipFile
+
+from twisted.trial.unittest import SynchronousTestCase
+
+ROOT = Path(__file__).resolve().parents[2]
+SOURCES = ("setup.cfg", "pyproject.toml", "README.md", "LICENSE")
+PACKAGES = ("reitunnel", "twisted")
+
+PLUGINS = """
+from twisted.application.service import IServiceMaker
+from twisted.plugin import getPlugins
+
+import reitunnel
+
+print(reitunnel.__file__)
+names = [each.tapname for each in getPlugins(IServiceMaker)]
+print(names.count("reitunnel"))
+"""
+
+
+def run(*command: str | Path, directory: Path) -> str:
+    """
+    Run a command.
+
+    @return: what it printed.
+    @raise AssertionError: if it failed.
+    """
+    done = subprocess.run(
+        command,
+        cwd=directory,
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        timeout=120,
+        check=False,
+    )
+    if done.returncode:
+        raise AssertionError(f"{command} exited with {done.returncode}\n{done.stdout}")
+    return done.stdout
+
+
+class WheelTests(SynchronousTestCase):
+    def build(self) -> Path:
+        """
+        Build a wheel from a copy of the sources.
+        """
+        self.directory = Path(self.mktemp()).absolute()
+        source = self.directory / "source"
+        source.mkdir(parents=True)
+        for name in SOURCES:
+            shutil.copy(ROOT / name, source)
+        ignored = shutil.ignore_patterns("__pycache__", "dropin.cache")
+        for name in PACKAGES:
+            shutil.copytree(ROOT / name, source / name, ignore=ignored)
+        options = ["--no-deps", "--no-build-isolation", "--no-index", "--quiet"]
+        run(sys.executable, "-m", "pip", "wheel", *options, ".", directory=source)
+        (wheel,) = source.glob("*.whl")
+        return wheel
+
+    def test_wheel(self) -> None:
+        wheel = self.build()
+        self.assert_contents(wheel)
+        self.assert_installed(wheel)
+
+    def assert_contents(self, wheel: Path) -> None:
+        """
+        The wheel has every module, the types' marker, the plugin and the license,
+        and makes no package of C{twisted}.
+        """
+        names = set(ZipFile(wheel).namelist())
+        modules = {
+            str(path.relative_to(ROOT)) for path in (ROOT / "reitunnel").rglob("*.py")
+        }
+        expected = modules | {
+            "reitunnel/py.typed",
+            "twisted/plugins/reitunnel_dropin.py",
+        }
+        packed = {name for name in names if ".dist-info/" not in name}
+        self.assertEqual(expected, packed)
+        self.assertTrue([name for name in names if name.endswith("LICENSE")])
+
+    def assert_installed(self, wheel: Path) -> None:
+        """
+        In a new environment the command runs and twistd finds the plugin.
+        """
+        environment = self.directory / "environment"
+        venv = [sys.executable, "-m", "venv", "--without-pip"]
+        run(*venv, environment, directory=self.directory)
+        python = environment / "bin" / "python"
+        options = ["--no-deps", "--no-index", "--quiet"]
+        pip = [sys.executable, "-m", "pip", "--python", str(python)]
+        run(*pip, "install", *options, wheel, directory=self.directory)
+        # The requirements are those of this environment. A line in a .pth file does
+        # not bring in what that environment's own .pth files name, such as this
+        # checkout.
+        (site,) = (environment / "lib").glob("python*/site-packages")
+        (site / "requirements.pth").write_text(sysconfig.get_path("purelib") + "\n")
+        where, plugins = run(
+            python, "-c", PLUGINS, directory=self.directory
+        ).splitlines()
+        self.assertTrue(Path(where).is_relative_to(environment), where)
+        self.assertEqual("1", plugins)
+        command = environment / "bin" / "reitunnel"
+        self.assertIn("server", run(command, "--help", directory=self.directory))
