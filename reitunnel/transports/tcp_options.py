@@ -1,0 +1,92 @@
+"""
+The options of TCP sockets, the same for links, visitors and targets.
+"""
+
+from __future__ import annotations
+
+import socket
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Final
+
+from twisted.internet.interfaces import ITransport
+from twisted.logger import Logger
+
+from reitunnel.transports.layers import base_transport
+
+_log = Logger()
+
+_PROBES: Final = 3
+"""How many keep-alive probes go unanswered before the peer counts as gone."""
+
+_IDLE_OPTION: Final = getattr(
+    socket, "TCP_KEEPIDLE", getattr(socket, "TCP_KEEPALIVE", None)
+)
+"""The seconds before the first probe: macOS has another name for it."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TCPOptions:
+    """
+    What to set on a TCP socket.
+
+    @ivar nodelay: send small pieces at once (C{TCP_NODELAY}).
+    @ivar keepalive: seconds of silence before the peer is probed; 0 for never.
+        A peer that answers no probe is gone after twice that time.
+    @ivar send_buffer: bytes (C{SO_SNDBUF}); L{None} leaves it to the system.
+    @ivar receive_buffer: bytes (C{SO_RCVBUF}); L{None} leaves it to the system.
+    """
+
+    nodelay: bool = True
+    keepalive: float = 30.0
+    send_buffer: int | None = None
+    receive_buffer: int | None = None
+
+
+def apply_tcp_options(transport: ITransport, options: TCPOptions) -> None:
+    """
+    Set the options on the socket below a transport. Nothing happens if that is
+    not TCP; what the system refuses is logged and left as it was.
+    """
+    handle = _socket(base_transport(transport))
+    if handle is None:
+        return
+    for level, name, value in _socket_options(options):
+        try:
+            handle.setsockopt(level, name, value)
+        except OSError as error:
+            _log.debug(
+                "the system refuses socket option {level}/{name}: {error}",
+                level=level,
+                name=name,
+                error=error,
+            )
+
+
+def _socket(transport: ITransport) -> socket.socket | None:
+    get_handle = getattr(transport, "getHandle", None)
+    handle = None if get_handle is None else get_handle()
+    if isinstance(handle, socket.socket) and handle.family in (
+        socket.AF_INET,
+        socket.AF_INET6,
+    ):
+        return handle
+    return None
+
+
+def _socket_options(options: TCPOptions) -> Iterator[tuple[int, int, int]]:
+    tcp = socket.IPPROTO_TCP
+    yield tcp, socket.TCP_NODELAY, int(options.nodelay)
+    yield socket.SOL_SOCKET, socket.SO_KEEPALIVE, int(options.keepalive > 0)
+    if options.keepalive > 0:
+        if _IDLE_OPTION is not None:
+            yield tcp, _IDLE_OPTION, max(1, round(options.keepalive))
+        if hasattr(socket, "TCP_KEEPINTVL"):
+            interval = max(1, round(options.keepalive / _PROBES))
+            yield tcp, socket.TCP_KEEPINTVL, interval
+        if hasattr(socket, "TCP_KEEPCNT"):
+            yield tcp, socket.TCP_KEEPCNT, _PROBES
+    if options.send_buffer is not None:
+        yield socket.SOL_SOCKET, socket.SO_SNDBUF, options.send_buffer
+    if options.receive_buffer is not None:
+        yield socket.SOL_SOCKET, socket.SO_RCVBUF, options.receive_buffer

@@ -1,0 +1,643 @@
+"""
+Autobahn's WebSocket protocols as channels of binary messages.
+
+Autobahn does the opening and the closing handshake, control frames, and everything
+that a peer may do but links do not, such as fragments. Only whole binary messages,
+of which a link consists, are taken here in one pass over the bytes that were read.
+"""
+
+from __future__ import annotations
+
+import os
+import struct
+from http import HTTPStatus
+from typing import Any, Final
+
+from autobahn.twisted.websocket import (
+    WebSocketAdapterProtocol,
+    WebSocketClientProtocol,
+    WebSocketServerProtocol,
+)
+from autobahn.websocket.protocol import WebSocketProtocol
+from autobahn.websocket.types import (
+    ConnectingRequest,
+    ConnectionDeny,
+    ConnectionRequest,
+)
+from twisted.internet.defer import Deferred
+from twisted.internet.error import ConnectionClosed, ConnectionDone, ConnectionLost
+from twisted.internet.interfaces import (
+    IDelayedCall,
+    IProtocol,
+    IProtocolFactory,
+    IPushProducer,
+    IReactorTime,
+)
+from twisted.internet.protocol import connectionDone
+from twisted.python.failure import Failure
+from zope.interface import implementer
+
+from reitunnel.errors import TransportError
+from reitunnel.interfaces import ILinkTransport
+from reitunnel.transports.failures import handshake_problem
+from reitunnel.transports.layers import abort
+from reitunnel.transports.masking import apply_mask
+from reitunnel.transports.urls import LinkURL
+from reitunnel.transports.websocket import MAX_MESSAGE, Buffer, WebSocketTransport
+
+SUBPROTOCOL: Final = "reitunnel.1"
+"""What is negotiated as the subprotocol."""
+
+MAX_HEAD: Final = 16 * 1024
+"""The size, in bytes, of the largest head of an HTTP request or answer."""
+
+_CONNECTING: Final = WebSocketProtocol.STATE_CONNECTING
+_OPEN: Final = WebSocketProtocol.STATE_OPEN
+_CLOSING: Final = WebSocketProtocol.STATE_CLOSING
+_CLOSED: Final = WebSocketProtocol.STATE_CLOSED
+
+_WHOLE_BINARY: Final = 0x82
+"""The first byte of a binary message in one frame."""
+
+_MASKED: Final = 0x80
+_UNSUPPORTED_DATA: Final = WebSocketProtocol.CLOSE_STATUS_CODE_UNSUPPORTED_DATA
+_TOO_BIG: Final = WebSocketProtocol.CLOSE_STATUS_CODE_MESSAGE_TOO_BIG
+
+_TRY_AGAIN: Final = frozenset(
+    {HTTPStatus.REQUEST_TIMEOUT, HTTPStatus.TOO_EARLY, HTTPStatus.TOO_MANY_REQUESTS}
+)
+"""Answers of the 4xx kind that may be others the next time."""
+
+
+class _Quiet:
+    """
+    Instead of autobahn's log: what matters is said by the channel, once.
+    """
+
+    def _say_nothing(self, *arguments: object, **fields: object) -> None:
+        pass
+
+    trace = debug = info = warn = error = critical = failure = _say_nothing
+
+
+@implementer(IPushProducer)
+class LinkChannel(WebSocketAdapterProtocol, WebSocketProtocol):
+    """
+    What the channels of servers and clients have in common.
+
+    @ivar ready: fires with the protocol of the link, once connected; fails with
+        L{TransportError} if it never is. Cancelling it closes the connection.
+    @ivar clock: what the time-outs are measured with.
+    """
+
+    log = _Quiet()
+    transport: ILinkTransport
+
+    # Autobahn has these without types, or with different ones in its own bases.
+    peer: Any
+    current_frame: Any
+    inside_message: bool
+    websocket_protocol_in_use: str | None
+    _transport_details: Any
+
+    masks: bool
+    """Whether this side masks what it sends: clients do."""
+
+    def __init__(
+        self,
+        factory: IProtocolFactory,
+        clock: IReactorTime,
+        timeout: float,
+    ) -> None:
+        """
+        @param factory: builds the protocol of the link.
+        @param timeout: seconds for the opening handshake, and for the closing
+            one.
+        """
+        super().__init__()
+        self.ready: Deferred[IProtocol] = Deferred(lambda _: self._abort())
+        self.clock = clock
+        self._link_factory = factory
+        self._timeout = timeout
+        self._timer: IDelayedCall | None = None
+        self._link: WebSocketTransport | None = None
+        self._consuming = False
+        self._congested = False
+        self._ending = False
+        self._pong: bytes | None = None
+        self._violation: str | None = None
+        # Of a whole binary message that has begun: what is missing, what has
+        # come, and its mask.
+        self._missing = 0
+        self._taken = 0
+        self._mask = b""
+        self._message_size = 0
+
+    # From the connection below
+
+    def connectionMade(self) -> None:
+        """
+        Begin the opening handshake.
+        """
+        self.peer = str(self.transport.getPeer())
+        self._start_timer(self._late)
+        self._connectionMade()
+
+    def dataReceived(self, data: bytes) -> None:
+        """
+        Take what was read.
+        """
+        if self._link is None:
+            self._shake_hands(data)
+        elif self.state != _CLOSED:
+            self.data = self.data + data if self.data else data
+            self.consume()
+
+    def connectionLost(self, reason: Failure = connectionDone) -> None:
+        """
+        Deliver what was kept back, then tell the protocol.
+        """
+        self._stop_timer()
+        link = self._link
+        if link is not None and not link.disconnecting:
+            self._ending = True
+            self.consume()
+        self._connectionLost(reason)  # type: ignore[arg-type]  # says str, means this
+        if link is None:
+            self._fail(handshake_problem(reason))
+        else:
+            link.lost(self._end(reason))
+
+    def pauseProducing(self) -> None:
+        """
+        There is no more room below.
+        """
+        self._congested = True
+        if self._link is not None:
+            self._link.congested()
+
+    def resumeProducing(self) -> None:
+        """
+        There is room again.
+        """
+        self._congested = False
+        pong, self._pong = self._pong, None
+        if pong is not None:
+            self.sendPong(pong)  # type: ignore[no-untyped-call]  # autobahn's
+        if self._link is not None:
+            self._link.cleared()
+
+    def stopProducing(self) -> None:
+        """
+        The connection below is going away.
+        """
+        if self._link is not None:
+            self._link.stopped()
+
+    # From the transport above
+
+    def send(self, data: Buffer) -> None:
+        """
+        Send one message, of at most L{MAX_MESSAGE} bytes.
+        """
+        if self.state != _OPEN:
+            return
+        size = len(data)
+        mask_bit = _MASKED if self.masks else 0
+        if size < 126:
+            head = bytes((_WHOLE_BINARY, mask_bit | size))
+        elif size < 0x10000:
+            head = struct.pack("!BBH", _WHOLE_BINARY, mask_bit | 126, size)
+        else:
+            head = struct.pack("!BBQ", _WHOLE_BINARY, mask_bit | 127, size)
+        if self.masks:
+            # Not from a generator that can be guessed: whoever chooses the bytes
+            # must not choose what goes over the wire (RFC 6455, section 10.3).
+            mask = os.urandom(4)
+            self.transport.writeSequence((head + mask, apply_mask(data, mask)))
+        else:
+            self.transport.writeSequence((head, bytes(data)))
+
+    def close(self) -> None:
+        """
+        Begin the closing handshake, after what was sent.
+        """
+        if self.state == _OPEN:
+            self.sendClose(WebSocketProtocol.CLOSE_STATUS_CODE_NORMAL)
+            self._start_timer(self._stop_waiting)
+
+    def consume(self) -> None:
+        """
+        Go through what was read, as far as the protocol wants it.
+        """
+        # A protocol may pause and resume from inside what it is given.
+        if self._consuming:
+            return
+        self._consuming = True
+        try:
+            more = True
+            while more and self._wanted():
+                between = self.current_frame is None and not self.inside_message
+                if between and self._take_binary():
+                    break
+                more = self.processData()
+        finally:
+            self._consuming = False
+
+    # From autobahn
+
+    def consumeData(self) -> None:
+        """
+        Called by autobahn when there are bytes to look at.
+        """
+        if self.state == _CONNECTING:
+            super().consumeData()
+        elif self._link is not None:
+            self.consume()
+
+    def onPing(self, payload: bytes) -> None:
+        """
+        Answer a ping. To a peer that does not read, only the last one: the RFC
+        allows it (section 5.5.3), and answers must not pile up.
+        """
+        if self._congested:
+            self._pong = payload
+        else:
+            self.sendPong(payload)  # type: ignore[no-untyped-call]  # autobahn's
+
+    def onCloseFrame(self, code: int | None, reasonRaw: bytes | None) -> Any:
+        """
+        The peer closes, or has answered.
+        """
+        result = super().onCloseFrame(
+            code,  # type: ignore[arg-type]  # it tests for None
+            reasonRaw,  # type: ignore[arg-type]  # it tests for None
+        )
+        self._start_timer(self._stop_waiting)
+        return result
+
+    def _onOpen(self) -> None:
+        """
+        The opening handshake is over. L{_shake_hands} goes on from there: what a
+        protocol raises must not end in autobahn's hands.
+        """
+
+    def _onMessageBegin(self, isBinary: bool) -> None:
+        self._message_size = 0
+        if not isBinary:
+            self._fail_connection(_UNSUPPORTED_DATA, "text messages have no meaning")
+
+    def _onMessageFrameBegin(self, length: int) -> None:
+        self._message_size += length
+        if self._message_size > MAX_MESSAGE:
+            self._fail_connection(
+                _TOO_BIG, f"a message has more than {MAX_MESSAGE} bytes"
+            )
+
+    def _onMessageFrameData(self, payload: bytes) -> None:
+        self._deliver(payload)
+
+    def _onMessageFrameEnd(self) -> None:
+        """
+        Nothing is kept of a frame.
+        """
+
+    def _onMessageEnd(self) -> None:
+        """
+        Nothing is kept of a message.
+        """
+
+    def _onClose(self, wasClean: bool, code: int | None, reason: str | None) -> None:
+        """
+        Said by L{connectionLost}.
+        """
+
+    def _closeConnection(self, abort: bool = False) -> None:
+        """
+        Close the connection below. What autobahn wants to abort is closed in order
+        as well: both sides have seen everything then, and a reset would only look
+        like a fault to a proxy in between.
+        """
+        self.transport.loseConnection()
+
+    def _fail_connection(self, code: int = 1001, reason: str = "going away") -> None:
+        """
+        The peer has broken the protocol.
+        """
+        if self._violation is None:
+            self._violation = reason
+        super()._fail_connection(code, reason)
+        self._start_timer(self._stop_waiting)
+
+    # Inside
+
+    def _shake_hands(self, data: bytes) -> None:
+        if self.state != _CONNECTING:
+            # Refused, but the connection is not closed yet.
+            return
+        received = self.data + data
+        end = received.find(b"\r\n\r\n")
+        if max(end, -1) > MAX_HEAD or (end < 0 and len(received) > MAX_HEAD):
+            self._refuse(TransportError("the head of the HTTP message is too long"))
+            return
+        try:
+            self._dataReceived(data)
+        except Exception:
+            # Autobahn does not expect everything that can come over a network.
+            self._refuse(TransportError("the peer does not speak HTTP"))
+        else:
+            if self.state == _OPEN:
+                self._open()
+
+    def _open(self) -> None:
+        self._stop_timer()
+        if self.websocket_protocol_in_use != SUBPROTOCOL:
+            self._refuse(
+                TransportError(
+                    f"the server does not speak {SUBPROTOCOL} over WebSocket",
+                    permanent=True,
+                )
+            )
+            return
+        try:
+            protocol = self._link_factory.buildProtocol(self.transport.getPeer())
+        except Exception as error:
+            self._refuse(error)
+            return
+        if protocol is None:
+            self._refuse(TransportError("the link is not wanted"))
+            return
+        link = self._link = WebSocketTransport(self.transport, self, protocol)
+        self.transport.registerProducer(self, True)
+        protocol.makeConnection(link)
+        if not self.ready.called:
+            self.ready.callback(protocol)
+        self.consume()
+
+    def _wanted(self) -> bool:
+        if self.state not in (_OPEN, _CLOSING):
+            return False
+        return self._ending or self._link is None or not self._link.paused
+
+    def _take_binary(self) -> bool:
+        """
+        Take whole binary messages, and pieces of them, off the bytes that were
+        read.
+
+        @return: whether that is all for now. If not, there is something else in
+            front, which is for autobahn.
+        """
+        data = self.data
+        size = len(data)
+        position = 0
+        try:
+            while position < size:
+                if not self._missing:
+                    begin = self._begin_binary(data, position)
+                    if begin is None:
+                        return False
+                    if begin < 0:
+                        return True
+                    position = begin
+                stop = min(size, position + self._missing)
+                piece = data[position:stop]
+                if self._mask:
+                    piece = apply_mask(piece, self._mask, self._taken)
+                self._taken += stop - position
+                self._missing -= stop - position
+                position = stop
+                self._deliver(piece)
+                if not self._wanted():
+                    return True
+            return True
+        finally:
+            self.data = data[position:]
+
+    def _begin_binary(self, data: bytes, start: int) -> int | None:
+        """
+        Read the head of a frame.
+
+        @return: where the payload begins; -1 if the head is not complete; L{None}
+            if it is for autobahn, to read or to refuse.
+        """
+        size = len(data) - start
+        mask_bit = 0 if self.masks else _MASKED
+        if data[start] != _WHOLE_BINARY:
+            return None
+        if size < 2:
+            return -1
+        if data[start + 1] & _MASKED != mask_bit:
+            return None
+        length = data[start + 1] & 0x7F
+        head = 2
+        if length == 126:
+            head = 4
+            if size < head:
+                return -1
+            length = int.from_bytes(data[start + 2 : start + 4], "big")
+            if length < 126:
+                return None
+        elif length == 127:
+            head = 10
+            if size < head:
+                return -1
+            length = int.from_bytes(data[start + 2 : start + 10], "big")
+            if length < 0x10000:
+                return None
+        if length > MAX_MESSAGE:
+            return None
+        if mask_bit:
+            head += 4
+            if size < head:
+                return -1
+            self._mask = data[start + head - 4 : start + head]
+        self._missing = length
+        self._taken = 0
+        return start + head
+
+    def _deliver(self, data: bytes) -> None:
+        if data and self._link is not None and self.state == _OPEN:
+            self._link.deliver(data)
+
+    def _end(self, reason: Failure) -> Failure:
+        """
+        Why the connection was lost, as far as the protocol of the link goes.
+        """
+        if self._violation is not None:
+            return Failure(ConnectionLost(f"WebSocket: {self._violation}"))
+        if self.wasClean:
+            return Failure(ConnectionDone("the WebSocket was closed"))
+        if not reason.check(ConnectionDone):
+            known = reason.check(ConnectionClosed)
+            return reason if known else Failure(ConnectionLost(str(reason.value)))
+        if self.closedByMe:
+            return reason
+        return Failure(ConnectionLost("the peer left without closing the WebSocket"))
+
+    def _late(self) -> None:
+        self._refuse(
+            TransportError(f"no WebSocket handshake within {self._timeout:g} s")
+        )
+
+    def _stop_waiting(self) -> None:
+        # Not an abort: what is still on its way to a slow peer arrives.
+        self.transport.unregisterProducer()
+        self.transport.loseConnection()
+
+    def _refuse(self, error: Exception) -> None:
+        self._fail(error)
+        self._abort()
+
+    def _fail(self, error: Exception) -> None:
+        self._stop_timer()
+        if not self.ready.called:
+            self.ready.errback(error)
+
+    def _abort(self) -> None:
+        self._stop_timer()
+        abort(self.transport)
+
+    def _start_timer(self, late: Any) -> None:
+        if self._timer is None or not self._timer.active():
+            self._timer = self.clock.callLater(self._timeout, late)
+
+    def _stop_timer(self) -> None:
+        if self._timer is not None and self._timer.active():
+            self._timer.cancel()
+
+
+class LinkServerChannel(LinkChannel, WebSocketServerProtocol):
+    """
+    A server's channel.
+    """
+
+    masks = False
+
+    def __init__(
+        self,
+        factory: IProtocolFactory,
+        clock: IReactorTime,
+        timeout: float,
+        path: str | None,
+    ) -> None:
+        """
+        @param path: what clients must ask for; L{None} if that was looked at
+            before.
+        """
+        super().__init__(factory, clock, timeout)
+        self._path = path
+
+    def onConnect(self, request: ConnectionRequest) -> str:
+        """
+        Look at a request that autobahn finds to be in order.
+        """
+        if self._path is not None and request.path != self._path:
+            raise ConnectionDeny(HTTPStatus.NOT_FOUND.value, "no such path")
+        if request.origin:
+            # Browsers say where a page comes from; no client of ours does. Any
+            # page could otherwise talk to a server on its visitor's machine.
+            raise ConnectionDeny(HTTPStatus.FORBIDDEN.value, "browsers have no access")
+        if SUBPROTOCOL not in request.protocols:
+            raise ConnectionDeny(
+                HTTPStatus.BAD_REQUEST.value,
+                f"the client does not speak {SUBPROTOCOL}",
+            )
+        return SUBPROTOCOL
+
+    def failHandshake(
+        self,
+        reason: str,
+        code: int = HTTPStatus.BAD_REQUEST.value,
+        responseHeaders: list[tuple[str, str]] | None = None,
+    ) -> None:
+        """
+        Refuse a request.
+        """
+        asked_for = getattr(self, "http_request_path", self._path)
+        if self._path is not None and asked_for != self._path:
+            # Whatever else is wrong with it.
+            code, reason = HTTPStatus.NOT_FOUND.value, "no such path"
+        self.sendHttpErrorResponse(code, reason, responseHeaders)
+        self._fail(TransportError(reason))
+        self._start_timer(self._abort)
+        self.dropConnection(abort=False)
+
+    def sendHttpErrorResponse(
+        self,
+        code: int,
+        reason: str,
+        responseHeaders: list[tuple[str, str]] | None = None,
+    ) -> None:
+        """
+        Answer with an error. The reason stays in the log: it may quote what the
+        client has sent.
+        """
+        status = HTTPStatus(code)
+        body = f"{status.phrase}\n"
+        headers = [
+            ("Connection", "close"),
+            ("Content-Type", "text/plain; charset=utf-8"),
+            ("Content-Length", str(len(body))),
+            *(responseHeaders or ()),
+        ]
+        if status == HTTPStatus.UPGRADE_REQUIRED:
+            headers.append(("Upgrade", "websocket"))
+        lines = [f"HTTP/1.1 {code} {status.phrase}"]
+        lines += [f"{name}: {value}" for name, value in headers]
+        self.sendData("\r\n".join([*lines, "", body]).encode("ascii"))
+
+
+class LinkClientChannel(LinkChannel, WebSocketClientProtocol):
+    """
+    A client's channel.
+    """
+
+    masks = True
+
+    def __init__(
+        self,
+        factory: IProtocolFactory,
+        clock: IReactorTime,
+        timeout: float,
+        url: LinkURL,
+    ) -> None:
+        """
+        @param url: what is asked for.
+        """
+        super().__init__(factory, clock, timeout)
+        self._url = url
+        self.http_status_line = ""
+
+    def onConnecting(self, transport_details: object) -> ConnectingRequest:
+        """
+        Say what to ask for.
+        """
+        host = self._url.host
+        return ConnectingRequest(
+            host=f"[{host}]" if ":" in host else host,
+            port=self._url.port,
+            resource=self._url.path,
+            useragent="reitunnel",
+            protocols=[SUBPROTOCOL],
+        )
+
+    def failHandshake(self, reason: str) -> None:
+        """
+        The server's answer is not what it must be.
+        """
+        self._refuse(self._explain(reason))
+
+    def _explain(self, reason: str) -> TransportError:
+        words = self.http_status_line.split()
+        if len(words) < 2 or not (words[1].isascii() and words[1].isdigit()):
+            return TransportError("the server does not speak HTTP", permanent=True)
+        code = int(words[1])
+        if code == HTTPStatus.SWITCHING_PROTOCOLS:
+            return TransportError(
+                f"the server's WebSocket handshake is wrong: {reason}", permanent=True
+            )
+        phrase = next((f" ({s.phrase})" for s in HTTPStatus if s.value == code), "")
+        return TransportError(
+            f"the server answers HTTP {code}{phrase} instead of a WebSocket",
+            permanent=code < 500 and code not in _TRY_AGAIN,
+        )
