@@ -23,8 +23,8 @@ MAX_CONTROL_PAYLOAD: Final = 64 << 10
 """The largest payload of any other frame, in bytes."""
 MAX_HANDSHAKE_PAYLOAD: Final = 16 << 10
 """The largest payload of any frame before authentication, in bytes."""
-_COPY_BELOW: Final = 16 << 10
-"""Pieces of C{DATA} shorter than this are copied out of what was read."""
+PING_SIZE: Final = 8
+"""The payload of C{PING} and C{PONG}, in bytes."""
 
 
 class FrameKind(IntEnum):
@@ -90,8 +90,8 @@ _SHAPES: Final[dict[int, _Shape]] = {
     FrameKind.WINDOW: _Shape(True, 4, 4),
     FrameKind.EOF: _Shape(True, 0, 0),
     FrameKind.SWITCH: _Shape(True, 0, MAX_CONTROL_PAYLOAD),
-    FrameKind.PING: _Shape(False, 8, 8),
-    FrameKind.PONG: _Shape(False, 8, 8),
+    FrameKind.PING: _Shape(False, PING_SIZE, PING_SIZE),
+    FrameKind.PONG: _Shape(False, PING_SIZE, PING_SIZE),
     FrameKind.ACK: _Shape(False, 8, 8),
     FrameKind.GOAWAY: _Shape(False, 1, MAX_CONTROL_PAYLOAD),
 }
@@ -109,7 +109,7 @@ class Frame(NamedTuple):
 
     kind: FrameKind
     stream: int
-    payload: Buffer
+    payload: bytes
     complete: bool = True
 
 
@@ -171,7 +171,7 @@ class FrameReader:
                 size = min(remaining, end - position)
                 remaining -= size
                 self._remaining = remaining
-                piece = _piece(data, position, position + size)
+                piece = data[position : position + size]
                 position += size
                 yield Frame(FrameKind.DATA, self._stream, piece, not remaining)
                 continue
@@ -208,16 +208,3 @@ class FrameReader:
         if not shape.smallest <= length <= min(shape.largest, self.limit):
             raise RemoteProtocolError(f"{kind.name}: a payload of {length} bytes")
         return kind, stream, length
-
-
-def _piece(data: bytes, start: int, stop: int) -> Buffer:
-    """
-    Take a piece of what was read, without a copy where that is worth it: a view
-    keeps the whole read alive, which is at most four times its size.
-    """
-    size = stop - start
-    if size < _COPY_BELOW or 4 * size < len(data):
-        return data[start:stop]
-    if size == len(data):
-        return data
-    return memoryview(data)[start:stop]

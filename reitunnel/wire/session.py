@@ -7,6 +7,7 @@ docs/protocol.md, "Sessions", is the specification.
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Callable
 from enum import Enum
 from typing import Final
@@ -18,6 +19,7 @@ from reitunnel.wire import events, messages
 from reitunnel.wire.events import Event
 from reitunnel.wire.frames import (
     MAX_PAYLOAD,
+    PING_SIZE,
     Buffer,
     Frame,
     FrameKind,
@@ -64,6 +66,15 @@ class SessionLimits(Struct, frozen=True, kw_only=True):
     max_window: int = 256 << 10
     max_session_bytes: int = 64 << 20
     chunk: int = 64 << 10
+
+    def __post_init__(self) -> None:
+        """
+        @raise ValueError: when a session could not work with a limit.
+        """
+        if self.chunk < 1 or not 0 <= self.max_window <= MAX_CREDIT:
+            raise ValueError("chunk or max_window is out of range")
+        if min(self.max_tunnels, self.max_streams, self.max_session_bytes) < 0:
+            raise ValueError("a limit is below 0")
 
 
 _BOTH: Final = frozenset(Role)
@@ -112,7 +123,13 @@ class Session:
     @ivar peer_draining: whether the peer has said it.
     """
 
-    def __init__(self, role: Role, limits: SessionLimits) -> None:
+    def __init__(
+        self, role: Role, limits: SessionLimits, first_number: int | None = None
+    ) -> None:
+        """
+        @param first_number: the number of the first stream that this side opens;
+            for tests, which begin near the last one.
+        """
         self.role = role
         self.limits = limits
         self.events: list[Event] = []
@@ -122,10 +139,11 @@ class Session:
         self.streams: dict[int, Stream] = {}
         self.tunnels: dict[int, Tunnel] = {}
         self._peer = Role.SERVER if role is Role.CLIENT else Role.CLIENT
-        self._next_number = _FIRST_NUMBER[role]
+        self._next_number = first_number or _FIRST_NUMBER[role]
         self._promised = 0
         self._unanswered = 0
         self._tunnels_held = 0
+        self._pings: deque[bytes] = deque()
         self._control: list[bytes] = []
         self._control_size = 0
         self._scheduler = FairScheduler(limits.chunk)
@@ -187,21 +205,26 @@ class Session:
         """
         Ask the server for a tunnel.
 
-        @raise LocalProtocolError: when its number is in use.
+        @raise LocalProtocolError: when its number is in use, or a field of it out
+            of bounds.
         """
+        self._check_role(FrameKind.TUNNEL_OPEN)
         if request.tunnel in self.tunnels:
             raise LocalProtocolError(f"tunnel {request.tunnel} is in use")
+        frame = encode_message(FrameKind.TUNNEL_OPEN, request)
         self.tunnels[request.tunnel] = Tunnel(request.tunnel, opener=True)
         self._tunnels_held += 1
-        self._send(encode_message(FrameKind.TUNNEL_OPEN, request))
+        self._send(frame)
 
     def accept_tunnel(self, number: int, host: str, port: int) -> None:
         """
         Tell the client that its tunnel is open at a public address.
         """
-        self._local_tunnel(number).say(FrameKind.TUNNEL_OPENED)
+        tunnel = self._local_tunnel(number)
         opened = messages.TunnelOpened(number, host, port)
-        self._send(encode_message(FrameKind.TUNNEL_OPENED, opened))
+        frame = encode_message(FrameKind.TUNNEL_OPENED, opened)
+        tunnel.say(FrameKind.TUNNEL_OPENED)
+        self._send(frame)
 
     def refuse_tunnel(self, number: int, code: Code, reason: str) -> None:
         """
@@ -243,6 +266,7 @@ class Session:
         @param number: one from L{reserve_number}.
         @raise LocalProtocolError: when the tunnel is not open.
         """
+        self._check_role(FrameKind.STREAM_OPEN)
         owner = self._local_tunnel(tunnel)
         if owner.local is not TunnelHalf.OPEN:
             raise LocalProtocolError(f"tunnel {tunnel} is not open")
@@ -252,9 +276,10 @@ class Session:
         stream = Stream(
             number, tunnel, opener=True, send_credit=EARLY_CREDIT, window=window
         )
-        self._add(stream, owner)
         opened = messages.StreamOpen(tunnel, window, host, port)
-        self._send(encode_message(FrameKind.STREAM_OPEN, opened, number))
+        frame = encode_message(FrameKind.STREAM_OPEN, opened, number)
+        self._add(stream, owner)
+        self._send(frame)
         return stream
 
     def accept_stream(self, stream: Stream) -> None:
@@ -265,8 +290,10 @@ class Session:
         if stream.local is Half.ENDED:
             return
         stream.say(FrameKind.STREAM_ACCEPTED)
-        more = self._first_window() - EARLY_CREDIT
-        stream.window += more
+        more = 0
+        if stream.remote is Half.OPEN:
+            stream.window = self._first_window()
+            more = stream.window - stream.receive_credit - stream.unread
         stream.receive_credit += more
         self._promised += more
         self._send(encode_number(FrameKind.STREAM_ACCEPTED, stream.number, more))
@@ -332,15 +359,21 @@ class Session:
         """
         Give back C{size} received bytes, which the target has taken, as credit.
         On a stream that this side has ended this does nothing.
+
+        @raise LocalProtocolError: when so many were not received.
         """
         if stream.local is Half.ENDED:
             return
+        if not 0 <= size <= stream.unread:
+            raise LocalProtocolError(f"stream {stream.number}: {size} bytes consumed")
         stream.unread -= size
         self._promised -= size
         if stream.remote is not Half.OPEN or stream.local is Half.PENDING:
             return
-        more = self._next_window(stream) - stream.receive_credit - stream.unread
-        if 2 * more >= stream.window:
+        held = stream.receive_credit + stream.unread
+        window = self._next_window(stream, held)
+        if 2 * held <= window:
+            more = window - held
             stream.receive_credit += more
             self._promised += more
             self._send(encode_number(FrameKind.WINDOW, stream.number, more))
@@ -353,6 +386,9 @@ class Session:
 
         @param payload: eight bytes, which come back in L{events.PingAnswered}.
         """
+        if len(payload) != PING_SIZE:
+            raise LocalProtocolError(f"PING: a payload of {len(payload)} bytes")
+        self._pings.append(payload)
         self._send(encode_frame(FrameKind.PING, 0, payload))
 
     def goaway(self, code: Code, reason: str) -> None:
@@ -427,7 +463,7 @@ class Session:
         more = decode_number(frame.payload)
         if not more:
             raise RemoteProtocolError(f"WINDOW on stream {stream.number}: no bytes")
-        self._add_credit(stream, more)
+        self._add_credit(stream, more, FrameKind.WINDOW)
 
     def _eof(self, frame: Frame) -> None:
         stream = self._remote_stream(frame)
@@ -470,7 +506,8 @@ class Session:
     def _stream_accepted(self, frame: Frame) -> None:
         stream = self._remote_stream(frame)
         stream.hear(FrameKind.STREAM_ACCEPTED)
-        self._add_credit(stream, decode_number(frame.payload))
+        more = decode_number(frame.payload)
+        self._add_credit(stream, more, FrameKind.STREAM_ACCEPTED)
         if stream.local is not Half.ENDED:
             self.events.append(events.StreamAccepted(stream))
 
@@ -531,7 +568,12 @@ class Session:
         self._send(encode_frame(FrameKind.PONG, 0, bytes(frame.payload)))
 
     def _pong(self, frame: Frame) -> None:
-        self.events.append(events.PingAnswered(bytes(frame.payload)))
+        if not self._pings:
+            raise RemoteProtocolError("PONG: nothing was asked")
+        payload = self._pings.popleft()
+        if frame.payload != payload:
+            raise RemoteProtocolError("PONG: not what was asked")
+        self.events.append(events.PingAnswered(payload))
 
     def _goaway(self, frame: Frame) -> None:
         message = decode_message(messages.Ended, frame.payload)
@@ -550,6 +592,10 @@ class Session:
     def _send(self, frame: bytes) -> None:
         self._control.append(frame)
         self._control_size += len(frame)
+
+    def _check_role(self, kind: FrameKind) -> None:
+        if self.role not in _SENDERS[kind]:
+            raise LocalProtocolError(f"{kind.name} is not for a {self.role.value}")
 
     def _remote_stream(self, frame: Frame) -> Stream:
         stream = self.streams.get(frame.stream)
@@ -594,11 +640,10 @@ class Session:
         if tunnel.over:
             del self.tunnels[tunnel.number]
 
-    def _reset_streams(
-        self, tunnel: Tunnel, code: Code, reason: str
-    ) -> None:
+    def _reset_streams(self, tunnel: Tunnel, code: Code, reason: str) -> None:
+        code = code if code is not Code.NONE else Code.CLOSED
         for stream in list(tunnel.streams.values()):
-            self.events.append(events.StreamReset(stream, code, reason))
+            self.events.append(events.StreamReset(stream, code, clip(reason)))
             self._say_reset(stream, code, reason)
 
     def _say_reset(self, stream: Stream, code: Code, reason: str) -> None:
@@ -640,10 +685,12 @@ class Session:
         stream.receive_credit = 0
         self.events.append(events.StreamOver(stream))
 
-    def _add_credit(self, stream: Stream, more: int) -> None:
+    def _add_credit(self, stream: Stream, more: int, kind: FrameKind) -> None:
         stream.send_credit += more
         if stream.send_credit > MAX_CREDIT:
-            raise RemoteProtocolError(f"WINDOW on stream {stream.number}: too much")
+            raise RemoteProtocolError(
+                f"{kind.name} on stream {stream.number}: too much"
+            )
         if stream.ready:
             self._scheduler.put(stream)
 
@@ -658,10 +705,14 @@ class Session:
         room = (self.limits.max_session_bytes - self._promised) // 16
         return max(EARLY_CREDIT, min(self.limits.max_window, room))
 
-    def _next_window(self, stream: Stream) -> int:
+    def _next_window(self, stream: Stream, held: int) -> int:
         """
-        Choose the credit that a stream aims for from now on.
+        Choose the credit that a stream aims for from now on: it grows while the
+        session's total leaves room, and gives way when it does not.
+
+        @param held: what the stream has of the total now.
         """
         if stream.window < self.limits.max_window:
             stream.window = max(stream.window, self._first_window())
-        return stream.window
+        room = self.limits.max_session_bytes - self._promised + held
+        return max(EARLY_CREDIT, min(stream.window, room))
