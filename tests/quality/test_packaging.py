@@ -5,10 +5,13 @@ twistd plugin.
 
 from __future__ import annotations
 
+import ast
+import re
 import shutil
 import subprocess
 import sys
 import sysconfig
+from configparser import ConfigParser
 from pathlib import Path
 from zipfile import ZipFile
 
@@ -28,6 +31,46 @@ print(reitunnel.__file__)
 names = [each.tapname for each in getPlugins(IServiceMaker)]
 print(names.count("reitunnel"))
 """
+
+
+DISTRIBUTIONS = {
+    "OpenSSL": "pyopenssl",
+    "service_identity": "service-identity",
+    "zope": "zope.interface",
+}
+"""What installs a package that has another name."""
+
+
+def imported() -> set[str]:
+    """
+    What the package imports that is neither its own nor Python's.
+    """
+    found = set()
+    for path in (ROOT / "reitunnel").rglob("*.py"):
+        for node in ast.walk(ast.parse(path.read_text())):
+            if isinstance(node, ast.Import):
+                found |= {alias.name for alias in node.names}
+            elif isinstance(node, ast.ImportFrom) and not node.level:
+                found.add(node.module or "")
+    packages = {name.partition(".")[0] for name in found}
+    return packages - sys.stdlib_module_names - {"reitunnel"}
+
+
+class RequirementTests(SynchronousTestCase):
+    def test_what_is_imported_is_required(self) -> None:
+        """
+        And nothing else is.
+        """
+        metadata = ConfigParser()
+        metadata.read(ROOT / "setup.cfg")
+        required = {
+            re.split(r"[\[<>=~!; ]", line)[0]
+            for line in metadata["options"]["install_requires"].split("\n")
+            if line
+        }
+        self.assertEqual(
+            {DISTRIBUTIONS.get(package, package) for package in imported()}, required
+        )
 
 
 def run(*command: str | Path, directory: Path) -> str:
