@@ -9,12 +9,11 @@ from typing import TYPE_CHECKING
 from twisted.internet.defer import Deferred
 from twisted.internet.error import ConnectionLost
 from twisted.internet.interfaces import (
-    IAddress,
     IProtocol,
     IProtocolFactory,
     IStreamClientEndpoint,
 )
-from twisted.internet.protocol import Factory, Protocol
+from twisted.internet.protocol import Protocol
 from twisted.python.failure import Failure
 from zope.interface import implementer
 
@@ -22,7 +21,7 @@ from reitunnel.client.greeting import ClientGreeting
 from reitunnel.client.session import ClientSession
 from reitunnel.errors import Refused, ReitunnelError, TransportError
 from reitunnel.interfaces import ILinkFacts
-from reitunnel.relay import Link
+from reitunnel.relay import Link, LinkFactory
 from reitunnel.wire.handshake import handshake_reader
 from reitunnel.wire.messages import Welcome
 
@@ -35,23 +34,6 @@ class SessionProtocol(Protocol):
     What a C{ClientService} holds while a session lives. The link's bytes do not
     pass here.
     """
-
-
-class _OneLink(Factory):
-    """
-    Gives one link to an endpoint.
-    """
-
-    noisy = False
-
-    def __init__(self, link: Link) -> None:
-        self._link = link
-
-    def buildProtocol(self, addr: IAddress | None) -> Link:
-        """
-        Give the link.
-        """
-        return self._link
 
 
 @implementer(IStreamClientEndpoint)
@@ -110,7 +92,7 @@ class SessionEndpoint:
             begin,
         )
         link = Link(handshake_reader(), greeting, client.reactor)
-        await self._endpoint.connect(_OneLink(link))
+        await self._endpoint.connect(LinkFactory(lambda: link))
         await greeting.outcome
         [session] = begun
         client.session_begun(session)

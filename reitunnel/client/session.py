@@ -7,7 +7,6 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import TYPE_CHECKING, Final
 
-from twisted.internet.address import IPv4Address, IPv6Address
 from twisted.internet.defer import CancelledError, Deferred
 from twisted.internet.interfaces import IDelayedCall
 from twisted.logger import Logger
@@ -19,7 +18,14 @@ from reitunnel.client.tunnel import ClientTunnel
 from reitunnel.errors import Code, Refused, TunnelRefused
 from reitunnel.hooks import NOTHING_OPENED, Opened
 from reitunnel.interfaces import ILinkFacts, ISession, ITunnel
-from reitunnel.relay import Link, Mux, TunnelRecord, log_closed
+from reitunnel.relay import (
+    Link,
+    Mux,
+    TunnelRecord,
+    internet_address,
+    joined,
+    log_closed,
+)
 from reitunnel.wire.messages import TunnelOpen, Welcome
 from reitunnel.wire.session import Role, Session, SessionLimits
 from reitunnel.wire.streams import Stream
@@ -273,13 +279,13 @@ class ClientSession:
         """
         asked = self._asked[tunnel]
         wanted, record = asked.wanted, asked.record
-        record.address = _address(host, port)
+        record.address = internet_address(host, port)
         wanted.granted = port
         self._retries.pop(wanted, None)
         self._log.info(
             "{tunnel} is open: {public} -> {target}",
             tunnel=record.label,
-            public=_shown(host, port),
+            public=joined(host, port),
             target=record.target,
         )
         wanted.opened()
@@ -302,7 +308,7 @@ class ClientSession:
         """
         asked = self._asked[tunnel]
         assert asked.record.address is not None
-        visitor = _address(host, port)
+        visitor = internet_address(host, port)
         transport = self.mux.transport_for(stream, visitor, asked.record.address)
         dial = Dial(
             asked.record,
@@ -347,14 +353,5 @@ class ClientSession:
         self.client.session_over(self, code, reason)
 
 
-def _address(host: str, port: int) -> IPv4Address | IPv6Address:
-    kind = IPv6Address if ":" in host else IPv4Address
-    return kind("TCP", host, port)
-
-
-def _shown(host: str, port: int) -> str:
-    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
-
-
 def _asked_for(record: TunnelRecord) -> str:
-    return _shown(record.bind, record.port) if record.bind else str(record.port)
+    return joined(record.bind, record.port) if record.bind else str(record.port)

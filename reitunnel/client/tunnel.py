@@ -7,8 +7,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
-from twisted.internet.address import IPv4Address, IPv6Address
 from twisted.internet.defer import Deferred
+from twisted.internet.interfaces import IAddress
 
 from reitunnel.client.targets import TargetDialler
 from reitunnel.errors import Code, TunnelRefused
@@ -50,15 +50,11 @@ class ClientTunnel:
         self._waiting: list[Deferred[ClientTunnel]] = []
 
     @property
-    def address(self) -> IPv4Address | IPv6Address | None:
+    def address(self) -> IAddress | None:
         """
         The public address, while the tunnel is open.
         """
-        record = self.record
-        address = None if record is None else record.address
-        if isinstance(address, IPv4Address | IPv6Address):
-            return address
-        return None
+        return None if self.record is None else self.record.address
 
     @property
     def target(self) -> str:

@@ -4,7 +4,13 @@ How the bytes of streams move: links, the mux, streams as transports, pumps.
 
 from __future__ import annotations
 
-from reitunnel.relay.link import FrameReceiver, Link
+from reitunnel.relay.addresses import (
+    host_and_port,
+    internet_address,
+    joined,
+    shown,
+)
+from reitunnel.relay.link import FrameReceiver, Link, LinkFactory
 from reitunnel.relay.mux import Mux, MuxOwner
 from reitunnel.relay.pump import SocketEnd, SocketFactory, join
 from reitunnel.relay.records import StreamRecord, TunnelRecord, log_closed
@@ -13,6 +19,7 @@ from reitunnel.relay.stream import StreamTransport
 __all__ = [
     "FrameReceiver",
     "Link",
+    "LinkFactory",
     "Mux",
     "MuxOwner",
     "SocketEnd",
@@ -20,6 +27,10 @@ __all__ = [
     "StreamRecord",
     "StreamTransport",
     "TunnelRecord",
+    "host_and_port",
+    "internet_address",
     "join",
+    "joined",
     "log_closed",
+    "shown",
 ]

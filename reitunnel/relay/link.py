@@ -4,17 +4,18 @@ A control link: a transport that is ready, seen as frames.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Final
 from typing import Protocol as Structural
 
 from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import (
+    IAddress,
     IDelayedCall,
     IPushProducer,
     IReactorTime,
 )
-from twisted.internet.protocol import Protocol, connectionDone
+from twisted.internet.protocol import Factory, Protocol, connectionDone
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 from zope.interface import implementer
@@ -132,7 +133,8 @@ class Link(Protocol):
         """
         Send pieces of frames.
         """
-        self.transport.writeSequence(pieces)
+        # Transports join what they are given anyway, and take nothing but bytes.
+        self.transport.write(b"".join(pieces))
 
     def close(self) -> None:
         """
@@ -186,3 +188,20 @@ class Link(Protocol):
         The transport is going away; L{connectionLost} follows.
         """
         self.writable = False
+
+
+class LinkFactory(Factory):
+    """
+    Builds links for an endpoint.
+    """
+
+    noisy = False
+
+    def __init__(self, build: Callable[[], Link]) -> None:
+        self._build = build
+
+    def buildProtocol(self, addr: IAddress | None) -> Link:
+        """
+        Build a link for a connection.
+        """
+        return self._build()

@@ -7,11 +7,12 @@ from __future__ import annotations
 from typing import Final
 from typing import Protocol as Structural
 
-from twisted.internet.address import IPv4Address, IPv6Address
+from twisted.internet.error import ConnectionDone
 from twisted.internet.interfaces import IAddress, IReactorTime
 from twisted.python.failure import Failure
 
 from reitunnel.errors import Code, RemoteProtocolError
+from reitunnel.relay.addresses import host_and_port
 from reitunnel.relay.heartbeat import Heartbeat
 from reitunnel.relay.link import Link
 from reitunnel.relay.stream import StreamTransport
@@ -134,9 +135,7 @@ class Mux:
 
         @param number: one from C{session.reserve_number}.
         """
-        name, port = "", 0
-        if isinstance(visitor, IPv4Address | IPv6Address):
-            name, port = visitor.host, visitor.port
+        name, port = host_and_port(visitor)
         stream = self.session.open_stream(tunnel, name, port, number)
         transport = self.transport_for(stream, visitor, host)
         self.changed()
@@ -200,7 +199,9 @@ class Mux:
         """
         The link is gone, and with it, in this version, the session.
         """
-        self._lose(Code.LINK_LOST, f"the link was lost: {reason.getErrorMessage()}")
+        closed = reason.check(ConnectionDone) is not None
+        text = "the peer closed the link" if closed else "the link was lost"
+        self._lose(Code.LINK_LOST, text)
 
     # The parts.
 

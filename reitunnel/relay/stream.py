@@ -126,7 +126,7 @@ class StreamTransport:
         self._producer: IPushProducer | PullAdapter | None = None
         self._producer_paused = False
         self._paused = True
-        self._held: deque[Buffer] = deque()
+        self._held: deque[bytes] = deque()
         self._eof_held = False
         self._linger: IDelayedCall | None = None
 
@@ -158,7 +158,7 @@ class StreamTransport:
 
     # What the mux tells.
 
-    def received(self, data: Buffer) -> None:
+    def received(self, data: bytes) -> None:
         """
         Bytes came.
         """
@@ -329,11 +329,11 @@ class StreamTransport:
 
     # The parts.
 
-    def _deliver(self, data: Buffer) -> None:
+    def _deliver(self, data: bytes) -> None:
         assert self._protocol is not None
         size = len(data)
         try:
-            self._protocol.dataReceived(data)  # type: ignore[arg-type]  # a Buffer
+            self._protocol.dataReceived(data)
         except Exception:
             self._log.failure("{peer}: the protocol failed", peer=self._peer)
             self.abort(Code.INTERNAL, "the protocol failed")

@@ -8,14 +8,15 @@ import errno
 from collections.abc import Iterator
 from ipaddress import ip_address
 from random import Random
-from typing import Final
+from typing import Any, Final
 
-from twisted.internet.address import IPv4Address, IPv6Address
 from twisted.internet.error import CannotListenError
-from twisted.internet.interfaces import IListeningPort, IProtocolFactory, IReactorTCP
+from twisted.internet.interfaces import IListeningPort
+from twisted.internet.protocol import Factory
 
 from reitunnel.config import Rule
 from reitunnel.errors import Code, TunnelRefused
+from reitunnel.relay import host_and_port, joined
 
 _TRIES: Final = 64
 """How many ports are tried for a tunnel that leaves the choice to the server."""
@@ -47,11 +48,11 @@ def bind_address(bind: str, default: str, rule: Rule) -> str:
 
 
 def listen(
-    reactor: IReactorTCP,
+    reactor: Any,
     port: int,
     address: str,
     rule: Rule,
-    factory: IProtocolFactory,
+    factory: Factory,
     backlog: int,
 ) -> IListeningPort:
     """
@@ -81,9 +82,7 @@ def port_of(listening: IListeningPort) -> int:
     """
     Give the number of an open port.
     """
-    address = listening.getHost()
-    assert isinstance(address, IPv4Address | IPv6Address)
-    return address.port
+    return host_and_port(listening.getHost())[1]
 
 
 def _choices(rule: Rule) -> Iterator[int]:
@@ -104,14 +103,14 @@ def _choices(rule: Rule) -> Iterator[int]:
 
 
 def _listen(
-    reactor: IReactorTCP,
+    reactor: Any,
     port: int,
     address: str,
-    factory: IProtocolFactory,
+    factory: Factory,
     backlog: int,
 ) -> IListeningPort:
     try:
-        return reactor.listenTCP(port, factory, backlog, address)
+        listening: IListeningPort = reactor.listenTCP(port, factory, backlog, address)
     except CannotListenError as error:
         number = getattr(error.socketError, "errno", None)
         text = getattr(error.socketError, "strerror", None) or str(error.socketError)
@@ -119,5 +118,5 @@ def _listen(
             errno.EADDRINUSE: Code.ADDRESS_IN_USE,
             errno.EACCES: Code.POLICY,
         }.get(number or 0, Code.ADDRESS_INVALID)
-        where = f"[{address}]:{port}" if ":" in address else f"{address}:{port}"
-        raise TunnelRefused(code, f"{where}: {text}") from None
+        raise TunnelRefused(code, f"{joined(address, port)}: {text}") from None
+    return listening

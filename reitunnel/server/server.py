@@ -11,8 +11,12 @@ from typing import Any
 from twisted.application.service import Service
 from twisted.internet.defer import Deferred, DeferredList
 from twisted.internet.error import CannotListenError
-from twisted.internet.interfaces import IAddress, IListeningPort, IProtocolFactory
-from twisted.internet.protocol import Factory
+from twisted.internet.interfaces import (
+    IAddress,
+    IListeningPort,
+    IProtocolFactory,
+    ITransport,
+)
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 from zope.interface import implementer
@@ -29,12 +33,11 @@ from reitunnel.hooks import (
 )
 from reitunnel.interfaces import (
     ILinkFacts,
-    ILinkTransport,
     IServer,
     ISession,
     ITunnel,
 )
-from reitunnel.relay import Link
+from reitunnel.relay import Link, LinkFactory
 from reitunnel.server.greeting import Greeting
 from reitunnel.server.limits import Gauge
 from reitunnel.server.session import ServerSession
@@ -94,7 +97,7 @@ class Server(Service):
         )
         self._clients = Gauge("limits.max_clients", config.limits.max_clients)
         self._sessions: dict[tuple[str, str], ServerSession] = {}
-        self._greetings: dict[Greeting, ILinkTransport] = {}
+        self._greetings: dict[Greeting, ITransport] = {}
         self._links: set[Deferred[None]] = set()
         self._ports: list[IListeningPort] = []
         self._opened: Opened = NOTHING_OPENED
@@ -141,7 +144,7 @@ class Server(Service):
         if self._started is None:
             self._waiting.append(waiting)
         else:
-            waiting.callback(self._started)  # type: ignore[arg-type]  # or a Failure
+            _fire(waiting, self._started)
         return waiting
 
     def link_factory(self, default_bind: str = "127.0.0.1") -> IProtocolFactory:
@@ -152,14 +155,9 @@ class Server(Service):
         @param default_bind: the address that tunnels get when the client asks
             for none.
         """
-
-        def build(_: IAddress) -> Link:
-            return Link(handshake_reader(), Greeting(self, default_bind), self.reactor)
-
-        factory = Factory.forProtocol(Link)
-        factory.noisy = False
-        factory.buildProtocol = build  # type: ignore[method-assign,assignment]
-        return factory
+        return LinkFactory(
+            lambda: Link(handshake_reader(), Greeting(self, default_bind), self.reactor)
+        )
 
     # IService.
 
@@ -317,7 +315,7 @@ class Server(Service):
         factory = self.link_factory(default_bind_of(url))
         try:
             endpoint = server_endpoint(self.reactor, url, self._transport_settings)
-            return await endpoint.listen(factory)
+            port: IListeningPort = await endpoint.listen(factory)
         except CannotListenError as error:
             detail = getattr(error.socketError, "strerror", None)
             reason = detail or str(error.socketError)
@@ -325,6 +323,7 @@ class Server(Service):
         except OSError as error:
             reason = error.strerror or str(error)
             raise TransportError(f"{text}: cannot listen: {reason}") from None
+        return port
 
     def _tell_started(self, _: None) -> None:
         self._tell(tuple(self.addresses))
@@ -336,7 +335,7 @@ class Server(Service):
         self._started = result
         waiting, self._waiting = self._waiting, []
         for deferred in waiting:
-            deferred.callback(result)  # type: ignore[arg-type]  # or a Failure
+            _fire(deferred, result)
 
     async def _stop_listening(self) -> None:
         ports, self._ports = self._ports, []
@@ -357,9 +356,11 @@ class Server(Service):
         for session in tuple(self._sessions.values()):
             session.drain(Code.SHUTDOWN, reason)
         await self._drain()
-        for session in tuple(self._sessions.values()):
+        sessions = tuple(self._sessions.values())
+        for session in sessions:
             session.close(Code.SHUTDOWN, reason)
-        await DeferredList(list(self._links))
+        freed = [session.ports_freed() for session in sessions]
+        await DeferredList([*freed, *self._links])
         if was_up:
             self.hooks.notify_server_stop(self._opened, self)
             self._log.info("stopped")
@@ -397,3 +398,12 @@ class Server(Service):
         self._starting = None
         self._started = None
         self._stopping = False
+
+
+def _fire(
+    deferred: Deferred[tuple[IAddress, ...]], result: Failure | tuple[IAddress, ...]
+) -> None:
+    if isinstance(result, Failure):
+        deferred.errback(result)
+    else:
+        deferred.callback(result)

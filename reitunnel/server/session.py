@@ -7,7 +7,6 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
-from twisted.internet.address import IPv4Address, IPv6Address
 from twisted.internet.defer import CancelledError, Deferred, DeferredList
 from twisted.logger import Logger
 from twisted.python.failure import Failure
@@ -16,7 +15,7 @@ from zope.interface import implementer
 from reitunnel.errors import Code, Refused, TunnelRefused
 from reitunnel.hooks import NOTHING_OPENED, Opened
 from reitunnel.interfaces import ILinkFacts, ISession, ITunnel
-from reitunnel.relay import Link, Mux, TunnelRecord
+from reitunnel.relay import Link, Mux, TunnelRecord, host_and_port, shown
 from reitunnel.server.limits import Gauge
 from reitunnel.server.listening import bind_address
 from reitunnel.server.tunnel import PublicTunnel
@@ -120,7 +119,7 @@ class ServerSession:
         self._log.info(
             "client {client} connected from {peer} over {scheme}",
             client=self.name,
-            peer=_where(self.facts),
+            peer=shown(self.facts.peer),
             scheme=self.facts.scheme,
         )
 
@@ -265,16 +264,14 @@ class ServerSession:
             )
             return
         self._tunnels[record.id] = tunnel
-        public = record.address
-        assert isinstance(public, IPv4Address | IPv6Address)
         self._log.info(
             "{tunnel} is open: {public} -> {target}",
             tunnel=record.label,
             client=self.name,
-            public=_address(public),
+            public=shown(record.address),
             target=record.target,
         )
-        self.mux.session.accept_tunnel(record.id, public.host, public.port)
+        self.mux.session.accept_tunnel(record.id, *host_and_port(record.address))
         self.mux.changed()
 
     def _still_wanted(self, number: int) -> bool:
@@ -339,13 +336,3 @@ class ServerSession:
         if not freed.called:
             self._ports_freed.append(freed)
             freed.addBoth(lambda _: self._ports_freed.remove(freed))
-
-
-def _where(facts: ILinkFacts) -> str:
-    peer = facts.peer
-    return _address(peer) if isinstance(peer, IPv4Address | IPv6Address) else str(peer)
-
-
-def _address(address: IPv4Address | IPv6Address) -> str:
-    host = f"[{address.host}]" if ":" in address.host else address.host
-    return f"{host}:{address.port}"

@@ -4,11 +4,11 @@ Makes what a server needs out of its configuration.
 
 from __future__ import annotations
 
-from twisted.internet.address import IPv4Address, IPv6Address
 from twisted.internet.interfaces import IAddress
 
 from reitunnel.auth import CertificatePolicy, ServerAuthenticator, TokenStore
 from reitunnel.config import ServerConfig
+from reitunnel.relay import shown
 from reitunnel.server.limits import Admission
 from reitunnel.transports import (
     LinkURL,
@@ -86,7 +86,6 @@ def shown_address(text: str, address: IAddress) -> str:
     Name a listener for people, with the port that it really got.
     """
     url = LinkURL.parse(text)
-    if not url.host or not isinstance(address, IPv4Address | IPv6Address):
+    if not url.host:
         return text
-    host = f"[{address.host}]" if ":" in address.host else address.host
-    return f"{url.scheme}://{host}:{address.port}{url.path}"
+    return f"{url.scheme}://{shown(address)}{url.path}"

@@ -9,7 +9,6 @@ from typing import TypeAlias
 from msgspec import Struct
 
 from reitunnel.errors import Code
-from reitunnel.wire.frames import Buffer
 from reitunnel.wire.messages import TunnelOpen
 from reitunnel.wire.streams import Stream
 
@@ -70,7 +69,7 @@ class DataReceived(Struct, frozen=True):
     """
 
     stream: Stream
-    data: Buffer
+    data: bytes
 
 
 class EOFReceived(Struct, frozen=True):

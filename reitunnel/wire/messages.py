@@ -16,7 +16,7 @@ import msgspec
 from msgspec import Meta, Struct
 
 from reitunnel.errors import Code, LocalProtocolError, RemoteProtocolError
-from reitunnel.wire.frames import Buffer, FrameKind, encode_frame, largest_payload
+from reitunnel.wire.frames import FrameKind, encode_frame, largest_payload
 
 VERSION: Final = 1
 
@@ -189,7 +189,7 @@ def encode_message(kind: FrameKind, message: Struct, stream: int = 0) -> bytes:
     return encode_frame(kind, stream, payload)
 
 
-def decode_message(expected: type[Message], payload: Buffer) -> Message:
+def decode_message(expected: type[Message], payload: bytes) -> Message:
     """
     Decode the payload of a frame.
 
@@ -210,7 +210,7 @@ def encode_number(kind: FrameKind, stream: int, number: int) -> bytes:
     return encode_frame(kind, stream, _NUMBER.pack(number))
 
 
-def decode_number(payload: Buffer) -> int:
+def decode_number(payload: bytes) -> int:
     """
     Decode the payload of such a frame.
     """
