@@ -7,7 +7,7 @@ PIP_INSTALL = $(BIN)/python -m pip install --quiet --disable-pip-version-check
 TRIAL = $(BIN)/python -m twisted.trial
 
 # For mypy; ruff finds the same by itself.
-SOURCES = reitunnel tests $(shell find twisted examples benchmarks -name '*.py')
+SOURCES = reitunnel tests $(shell find twisted examples benchmarks -name '*.py' 2>/dev/null)
 UNIT_TESTS = $(filter-out tests.integration,$(subst /,.,$(basename \
     $(patsubst %/__init__.py,%,$(wildcard tests/test_*.py tests/*/__init__.py)))))
 
