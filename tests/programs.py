@@ -6,10 +6,16 @@ from __future__ import annotations
 
 import os
 import shutil
+from glob import glob
 from unittest import SkipTest
 
-# Where daemons live; a user's PATH often leaves these out.
-SYSTEM_DIRECTORIES = ("/usr/local/sbin", "/usr/sbin", "/sbin")
+# Where daemons live, and Debian's PostgreSQL: a user's PATH often leaves these out.
+SYSTEM_DIRECTORIES = (
+    "/usr/local/sbin",
+    "/usr/sbin",
+    "/sbin",
+    *sorted(glob("/usr/lib/postgresql/*/bin"), reverse=True),
+)
 
 
 class MissingProgram(Exception):

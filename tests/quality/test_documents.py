@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import os
 import re
+import shlex
 import subprocess
 import sys
 import tomllib
@@ -14,6 +15,8 @@ from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
+from twisted.application.service import IServiceMaker
+from twisted.plugin import getPlugins
 from twisted.trial.unittest import SynchronousTestCase
 
 from reitunnel.auth import TokenStore
@@ -196,6 +199,59 @@ class DocumentTests(SynchronousTestCase):
         self.assertNotEqual(set(), named)
         self.assertEqual(set(), named - targets)
 
+    def test_flags(self) -> None:
+        """
+        The C{reitunnel} and C{twistd} commands that are shown have subcommands and
+        flags that exist.
+        """
+        known = known_flags()
+        shown = list(shown_commands())
+        self.assertNotEqual([], shown)
+        self.assertEqual(
+            [], [wrong for each in shown for wrong in unknown_words(each, known)]
+        )
+
+
+COMMAND = re.compile(
+    r"^\$ (?:reitunnel|twistd (?:-\S+ )*reitunnel) (.*)$", re.MULTILINE
+)
+DEMO_AND_OTHERS = {"demo", "token", "check"}
+"""Subcommands of the C{reitunnel} command that twistd need not know."""
+
+
+def shown_commands() -> Iterator[list[str]]:
+    """
+    The words of each C{reitunnel} command that is shown, after its name.
+    """
+    for _, block in blocks("console"):
+        # A backslash at the end of a line joins it to the next.
+        for match in COMMAND.finditer(block.source.replace("\\\n", " ")):
+            yield shlex.split(match[1], comments=True)
+
+
+def known_flags() -> dict[str, set[str]]:
+    """
+    The flags of each subcommand of the twistd plugin.
+    """
+    makers = {each.tapname: each for each in getPlugins(IServiceMaker)}
+    commands = {}
+    for name, _, options, _ in makers["reitunnel"].options().subCommands:
+        parser = options()
+        short = {f"-{letter}" for letter in parser.shortOpt.replace(":", "")}
+        commands[name] = short | {f"--{word.rstrip('=')}" for word in parser.longOpt}
+    return commands
+
+
+def unknown_words(words: list[str], known: dict[str, set[str]]) -> list[str]:
+    """
+    What in a command is no subcommand and no flag.
+    """
+    command, *rest = words
+    if command not in known:
+        return [] if command in DEMO_AND_OTHERS else [command]
+    flags = [word.partition("=")[0] for word in rest if re.match(r"--?[a-zA-Z]", word)]
+    return [f"{command} {flag}" for flag in flags if flag not in known[command]]
+
 
 def anchors(text: str) -> set[str]:
     """
@@ -244,6 +300,17 @@ class PlantedDefectTests(SynchronousTestCase):
                 self.assertIsNone(found)
             else:
                 self.assertIn(wrong, found or "")
+
+    def test_flags(self) -> None:
+        known = {"server": {"--listen", "-R"}}
+        for words, wrong in (
+            (["server", "--listen", "tls://h:1", "-R", "1:a:2"], []),
+            (["server", "--listen=x"], []),
+            (["server", "--lisen", "x"], ["server --lisen"]),
+            (["sever", "--listen", "x"], ["sever"]),
+            (["token", "NAME"], []),
+        ):
+            self.assertEqual(wrong, unknown_words(words, known))
 
     def test_anchors(self) -> None:
         text = "# The `[auth]` table\n\n## What is shown, and why\n"
