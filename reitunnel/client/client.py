@@ -22,7 +22,7 @@ from reitunnel.client.session import ClientSession
 from reitunnel.client.setup import authenticator_from, transport_settings_from
 from reitunnel.client.targets import Target, TargetDialler
 from reitunnel.client.tunnel import ClientTunnel
-from reitunnel.config import ClientConfig
+from reitunnel.config import ClientConfig, verify_client_config
 from reitunnel.errors import (
     AuthenticationFailed,
     Code,
@@ -74,10 +74,12 @@ class Client(Service):
         @param reactor: an C{IReactorTCP}, C{IReactorTime} and C{IReactorCore}.
         @param config: what it is told.
         @param hooks: hooks besides those that C{config} switches on.
-        @raise ConfigError: when a hook's options are wrong.
+        @raise ConfigError: when C{config} is not safe or cannot work, or a hook's
+            options are wrong.
         @raise CertificateError: when a certificate file cannot be used.
         @raise ValueError: when the token or a target is none.
         """
+        verify_client_config(config)
         self.config = config
         self.reactor = reactor
         self.hooks = HookManager(
