@@ -25,6 +25,7 @@ from reitunnel.errors import (
     TunnelRefused,
 )
 from reitunnel.hooks import BaseHook, HookManager, Strategy
+from reitunnel.relay import shown
 from reitunnel.server import Server
 
 __all__ = [
@@ -48,4 +49,5 @@ __all__ = [
     "TunnelRefused",
     "load_client_config",
     "load_server_config",
+    "shown",
 ]
