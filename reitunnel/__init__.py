@@ -7,23 +7,47 @@ L{Server} and L{Client} are services; docs/embedding.md shows how to use them.
 from __future__ import annotations
 
 from reitunnel.client import Client, ClientTunnel, Target
-from reitunnel.config import ClientConfig, ServerConfig
-from reitunnel.errors import Code, Refused, ReitunnelError, TunnelRefused
+from reitunnel.config import (
+    AuthSettings,
+    ClientConfig,
+    Secret,
+    ServerConfig,
+    load_client_config,
+    load_server_config,
+)
+from reitunnel.errors import (
+    Code,
+    ConfigError,
+    Refused,
+    ReitunnelError,
+    SessionRefused,
+    TransportError,
+    TunnelRefused,
+)
 from reitunnel.hooks import BaseHook, HookManager, Strategy
+from reitunnel.relay import shown
 from reitunnel.server import Server
 
 __all__ = [
+    "AuthSettings",
     "BaseHook",
     "Client",
     "ClientConfig",
     "ClientTunnel",
     "Code",
+    "ConfigError",
     "HookManager",
     "Refused",
     "ReitunnelError",
+    "Secret",
     "Server",
     "ServerConfig",
+    "SessionRefused",
     "Strategy",
     "Target",
+    "TransportError",
     "TunnelRefused",
+    "load_client_config",
+    "load_server_config",
+    "shown",
 ]

@@ -22,7 +22,7 @@ from reitunnel.client.session import ClientSession
 from reitunnel.client.setup import authenticator_from, transport_settings_from
 from reitunnel.client.targets import Target, TargetDialler
 from reitunnel.client.tunnel import ClientTunnel
-from reitunnel.config import ClientConfig
+from reitunnel.config import ClientConfig, verify_client_config
 from reitunnel.errors import (
     AuthenticationFailed,
     Code,
@@ -74,10 +74,12 @@ class Client(Service):
         @param reactor: an C{IReactorTCP}, C{IReactorTime} and C{IReactorCore}.
         @param config: what it is told.
         @param hooks: hooks besides those that C{config} switches on.
-        @raise ConfigError: when a hook's options are wrong.
+        @raise ConfigError: when C{config} is not safe or cannot work, or a hook's
+            options are wrong.
         @raise CertificateError: when a certificate file cannot be used.
         @raise ValueError: when the token or a target is none.
         """
+        verify_client_config(config)
         self.config = config
         self.reactor = reactor
         self.hooks = HookManager(
@@ -108,6 +110,7 @@ class Client(Service):
         self._was_in = False
         self._waiting: list[Deferred[ISession]] = []
         self._over: list[Deferred[None]] = []
+        self._hopeless = False
         self._given_up: ReitunnelError | None = None
         self._drained: Deferred[None] | None = None
 
@@ -199,6 +202,7 @@ class Client(Service):
         Begin to connect.
         """
         super().startService()  # type: ignore[no-untyped-call]
+        self._hopeless = False
         self._given_up = None
         self._connecting.startService()
 
@@ -239,7 +243,7 @@ class Client(Service):
         self._trouble = reason or code.name.lower()
         if code is Code.TAKEN_OVER:
             error = SessionRefused(code, "another client with the same id took over")
-            self.reactor.callLater(0, self._give_up, error)
+            self._give_up_soon(error)
         self.stream_over()
 
     def stream_over(self) -> None:
@@ -268,7 +272,7 @@ class Client(Service):
         if isinstance(error, AuthenticationFailed) and error.detail:
             self._log.info("{detail}", detail=error.detail)
         if not self._was_in and _is_hopeless(error):
-            self.reactor.callLater(0, self._give_up, error)
+            self._give_up_soon(error)
 
     # The parts.
 
@@ -293,13 +297,25 @@ class Client(Service):
         delay = retry.initial_delay * retry.factor ** min(attempt - 1, 100)
         delay = min(delay, retry.max_delay)
         delay *= 1 + retry.jitter * _random.uniform(-1, 1)
-        self._log.info(
-            "not connected to {server}: {reason}; next attempt in {delay:.1f} s",
-            server=self.config.server,
-            reason=self._trouble or "the link was closed",
-            delay=delay,
-        )
+        if not self._hopeless:
+            server = self.config.server
+            reason = self._trouble or "the link was closed"
+            self._log.info(
+                "not connected to {server}: {reason}; next attempt in {delay:.1f} s",
+                server=server,
+                # What the transports say begins with the address.
+                reason=reason.removeprefix(f"{server}: "),
+                delay=delay,
+            )
         return delay
+
+    def _give_up_soon(self, error: ReitunnelError) -> None:
+        """
+        Give up in the reactor's next turn, when the L{ClientService} has taken note
+        of the failure.
+        """
+        self._hopeless = True
+        self.reactor.callLater(0, self._give_up, error)
 
     def _give_up(self, error: ReitunnelError) -> None:
         """

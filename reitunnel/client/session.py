@@ -193,7 +193,9 @@ class ClientSession:
         except Refused as refused:
             self._refused(wanted, record, TunnelRefused(Code.REFUSED, str(refused)))
             return
-        record.on_over = lambda code, reason: self._over(record, opened, code, reason)
+        record.on_over = lambda code, reason: self._over(
+            wanted, record, opened, code, reason
+        )
         if wanted.closed or record.ended or self.end is not None:
             record.end(Code.CLOSED, "")
             return
@@ -256,13 +258,19 @@ class ClientSession:
         record.end(code, reason)
 
     def _over(
-        self, record: TunnelRecord, opened: Opened, code: Code, reason: str
+        self,
+        wanted: ClientTunnel,
+        record: TunnelRecord,
+        opened: Opened,
+        code: Code,
+        reason: str,
     ) -> None:
         """
         A tunnel is closed and its last stream is over.
         """
         client = self.client
         if record.address is not None:
+            wanted.dialler.closed()
             log_closed(self._log, record, client.reactor.seconds(), code, reason)
         client.hooks.notify_tunnel_close(opened, record, code, reason)
 
@@ -281,6 +289,7 @@ class ClientSession:
         wanted, record = asked.wanted, asked.record
         record.address = internet_address(host, port)
         wanted.granted = port
+        wanted.dialler.opened()
         self._retries.pop(wanted, None)
         self._log.info(
             "{tunnel} is open: {public} -> {target}",

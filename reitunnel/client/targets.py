@@ -76,6 +76,22 @@ class TargetDialler:
         else:
             raise ValueError(f"{target!r} is not a target")
 
+    def opened(self) -> None:
+        """
+        Visitors may come from now on: a factory is started, as for a port.
+        """
+        if self._factory is not None:
+            with self._log.failuresHandled("{target} did not start", target=self.text):
+                self._factory.doStart()
+
+    def closed(self) -> None:
+        """
+        The visitors of an opened tunnel are gone, and no more will come.
+        """
+        if self._factory is not None:
+            with self._log.failuresHandled("{target} did not stop", target=self.text):
+                self._factory.doStop()
+
     async def connect(self, visitor: IAddress, stream: StreamTransport) -> None:
         """
         Connect a stream to the target and accept it.

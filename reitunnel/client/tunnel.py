@@ -7,8 +7,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
+from twisted.internet.address import IPv4Address, IPv6Address
 from twisted.internet.defer import Deferred
-from twisted.internet.interfaces import IAddress
 
 from reitunnel.client.targets import TargetDialler
 from reitunnel.errors import Code, TunnelRefused
@@ -50,11 +50,12 @@ class ClientTunnel:
         self._waiting: list[Deferred[ClientTunnel]] = []
 
     @property
-    def address(self) -> IAddress | None:
+    def address(self) -> IPv4Address | IPv6Address | None:
         """
         The public address, while the tunnel is open.
         """
-        return None if self.record is None else self.record.address
+        address: object = None if self.record is None else self.record.address
+        return address if isinstance(address, IPv4Address | IPv6Address) else None
 
     @property
     def target(self) -> str:

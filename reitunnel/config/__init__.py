@@ -40,6 +40,7 @@ from reitunnel.config.settings import (
     TunnelSettings,
 )
 from reitunnel.config.values import PortRange, Secret
+from reitunnel.config.verifying import verify_client_config, verify_server_config
 
 __all__ = [
     "TOKEN_VARIABLE",
@@ -73,4 +74,6 @@ __all__ = [
     "parse_link_address",
     "parse_remote",
     "parse_target",
+    "verify_client_config",
+    "verify_server_config",
 ]

@@ -73,9 +73,13 @@ def check_server(config: ServerConfig) -> Iterator[Finding]:
     yield from _buffers(config.limits, config.tuning)
 
 
-def check_client(config: ClientConfig) -> Iterator[Finding]:
+def check_client(
+    config: ClientConfig, *, needs_tunnels: bool = True
+) -> Iterator[Finding]:
     """
     Every mistake in a client's combinations of keys.
+
+    @param needs_tunnels: whether a client without tunnels makes no sense.
     """
     yield from _server_address(config)
     yield from _file("ca", config.ca)
@@ -86,7 +90,7 @@ def check_client(config: ClientConfig) -> Iterator[Finding]:
             'only tokens are bound to a channel: set a token, or leave "require" out',
             ("token", "token_file"),
         )
-    if not config.tunnels:
+    if needs_tunnels and not config.tunnels:
         yield Finding(
             "tunnels", "nothing to do: give -R or a [[tunnels]] table", ("tunnels",)
         )

@@ -52,6 +52,9 @@ class TLSSettings(Settings, frozen=True, kw_only=True):
 class Tuning(Settings, frozen=True, kw_only=True):
     """
     C{[tuning]}: how bytes are moved. The defaults are the C{balanced} preset.
+
+    @ivar preset: what the loader has filled the other keys in from. In code, give
+        the keys themselves: C{Tuning(**TUNING_PRESETS["latency"])}.
     """
 
     preset: PresetName = "balanced"
@@ -193,6 +196,9 @@ class ClientLimits(Settings, frozen=True, kw_only=True):
 class ServerTimeouts(Settings, frozen=True, kw_only=True):
     """
     C{[timeouts]} of a server, in seconds.
+
+    @ivar base: what the loader has filled other keys in from. In code, give the
+        keys themselves.
     """
 
     base: Seconds | None = None
@@ -207,6 +213,9 @@ class ServerTimeouts(Settings, frozen=True, kw_only=True):
 class ClientTimeouts(Settings, frozen=True, kw_only=True):
     """
     C{[timeouts]} of a client, in seconds.
+
+    @ivar base: what the loader has filled other keys in from. In code, give the
+        keys themselves.
     """
 
     base: Seconds | None = None
@@ -251,7 +260,9 @@ class ServerConfig(Settings, frozen=True, kw_only=True):
     """
     Everything a server can be told.
 
-    @ivar listen: URLs or endpoint descriptions.
+    @ivar listen: URLs or endpoint descriptions. In code it may be empty, for a
+        server whose links come by another way
+        (L{reitunnel.server.Server.link_factory}).
     """
 
     listen: Annotated[tuple[ListenAddress, ...], Meta(min_length=1)]

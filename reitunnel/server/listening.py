@@ -6,7 +6,6 @@ from __future__ import annotations
 
 import errno
 from collections.abc import Iterator
-from ipaddress import ip_address
 from random import Random
 from typing import Any, Final
 
@@ -14,7 +13,7 @@ from twisted.internet.error import CannotListenError
 from twisted.internet.interfaces import IListeningPort
 from twisted.internet.protocol import Factory
 
-from reitunnel.config import Rule
+from reitunnel.config import Rule, parse_bind
 from reitunnel.errors import Code, TunnelRefused
 from reitunnel.relay import host_and_port, joined
 
@@ -31,20 +30,18 @@ def bind_address(bind: str, default: str, rule: Rule) -> str:
     @param default: the server's default, for an empty C{bind}.
     @raise TunnelRefused: when the policy does not allow it.
     """
-    if not rule.allows_bind(bind) and bind != default:
-        raise TunnelRefused(Code.POLICY, f"the address {bind!r} is not allowed")
     if not bind:
         return default
-    if bind == "*":
-        return "::" if ":" in default else "0.0.0.0"
-    if bind == "localhost":
-        return "127.0.0.1"
     try:
-        return str(ip_address(bind))
-    except ValueError:
-        raise TunnelRefused(
-            Code.ADDRESS_INVALID, f"{bind!r} is not an IP address"
-        ) from None
+        asked = parse_bind(bind)
+    except ValueError as error:
+        raise TunnelRefused(Code.ADDRESS_INVALID, str(error)) from None
+    address = asked
+    if asked == "*":
+        address = "::" if ":" in default else "0.0.0.0"
+    if address != default and not rule.allows_bind(asked):
+        raise TunnelRefused(Code.POLICY, f"the address {bind!r} is not allowed")
+    return address
 
 
 def listen(

@@ -19,10 +19,11 @@ from twisted.internet.interfaces import (
 )
 from twisted.logger import Logger
 from twisted.python.failure import Failure
+from twisted.web.resource import IResource
 from zope.interface import implementer
 
 from reitunnel.auth import Accepted
-from reitunnel.config import ServerConfig
+from reitunnel.config import ServerConfig, verify_server_config
 from reitunnel.errors import Code, Refused, SessionRefused, TransportError
 from reitunnel.hooks import (
     NOTHING_OPENED,
@@ -47,7 +48,12 @@ from reitunnel.server.setup import (
     shown_address,
     transport_settings_from,
 )
-from reitunnel.transports import LinkURL, base_transport, server_endpoint
+from reitunnel.transports import (
+    LinkURL,
+    WebSocketLinkResource,
+    base_transport,
+    server_endpoint,
+)
 from reitunnel.wire.handshake import handshake_reader
 from reitunnel.wire.messages import VERSION, Welcome
 
@@ -77,9 +83,11 @@ class Server(Service):
         @param reactor: an C{IReactorTCP}, C{IReactorTime} and C{IReactorCore}.
         @param config: what it is told.
         @param hooks: hooks besides those that C{config} switches on.
-        @raise ConfigError: when a hook's options or the token file are wrong.
+        @raise ConfigError: when C{config} is not safe or cannot work, or a hook's
+            options or the token file are wrong.
         @raise CertificateError: when a certificate file cannot be used.
         """
+        verify_server_config(config)
         self.config = config
         self.reactor = reactor
         self.hooks = HookManager(
@@ -149,14 +157,26 @@ class Server(Service):
 
     def link_factory(self, default_bind: str = "127.0.0.1") -> IProtocolFactory:
         """
-        Make a factory for links that come by another way than C{config.listen},
-        such as a L{reitunnel.transports.WebSocketLinkResource}.
+        Make a factory for links that come by another way than C{config.listen}:
+        give it to any endpoint whose connections are ready for use.
 
         @param default_bind: the address that tunnels get when the client asks
             for none.
         """
         return LinkFactory(
             lambda: Link(handshake_reader(), Greeting(self, default_bind), self.reactor)
+        )
+
+    def websocket_resource(self, default_bind: str = "127.0.0.1") -> IResource:
+        """
+        Make a resource for a C{twisted.web} site, whose URL clients dial as
+        C{ws://} or C{wss://}. Listening, and TLS, are the site's.
+
+        @param default_bind: the address that tunnels get when the client asks
+            for none.
+        """
+        return WebSocketLinkResource(
+            self.link_factory(default_bind), self._transport_settings
         )
 
     # IService.
@@ -302,13 +322,14 @@ class Server(Service):
             await self._stop_listening()
             self.hooks.notify_server_stop(self._opened, self)
             raise
-        self._log.info(
-            "listening on {addresses}",
-            addresses=", ".join(
-                shown_address(text, port.getHost())
-                for text, port in zip(self.config.listen, self._ports, strict=True)
-            ),
-        )
+        if self._ports:
+            self._log.info(
+                "listening on {addresses}",
+                addresses=", ".join(
+                    shown_address(text, port.getHost())
+                    for text, port in zip(self.config.listen, self._ports, strict=True)
+                ),
+            )
 
     async def _listen_on(self, text: str) -> IListeningPort:
         url = LinkURL.parse(text)

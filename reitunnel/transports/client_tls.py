@@ -232,6 +232,14 @@ class TLSDial:
         if session is not None:
             self._remember(session)
 
+    def release(self, connection: SSL.Connection) -> None:
+        """
+        Keep the session usable when a connection is gone. OpenSSL would spoil it
+        unless both sides had said goodbye: after a link is lost, which is when
+        it is needed. TLS has not asked for that since version 1.1.
+        """
+        connection.set_shutdown(SSL.SENT_SHUTDOWN)
+
     def _verify(
         self,
         connection: SSL.Connection,

@@ -8,6 +8,7 @@ from collections.abc import Callable
 from dataclasses import replace
 from typing import TypeVar
 
+from OpenSSL.SSL import Connection
 from twisted.internet.defer import CancelledError, Deferred
 from twisted.internet.endpoints import (
     HostnameEndpoint,
@@ -34,7 +35,6 @@ from zope.interface import implementer
 from reitunnel.errors import CertificateError, TransportError
 from reitunnel.interfaces import ITunnelTransport
 from reitunnel.transports.certificates import ServerConnections
-from reitunnel.transports.client_tls import TLSDial
 from reitunnel.transports.contexts import LINK_PROTOCOL
 from reitunnel.transports.failures import (
     connect_problem,
@@ -168,7 +168,8 @@ class LinkClientEndpoint:
             rules,
             check=negotiated(self._alpn),
             explain=lambda reason: dial.problem or handshake_problem(reason),
-            first_data=lambda transport: _remember(dial, transport),
+            first_data=_with_tls(dial.remember),
+            closed=_with_tls(dial.release),
         )
         return TLSLayer(
             dial,
@@ -178,10 +179,18 @@ class LinkClientEndpoint:
         )
 
 
-def _remember(dial: TLSDial, transport: ITransport) -> None:
-    connection = tls_connection(transport)
-    if connection is not None:
-        dial.remember(connection)
+def _with_tls(act: Callable[[Connection], None]) -> Callable[[ITransport], None]:
+    """
+    Make something that is done with a TLS connection one that is done with its
+    transport.
+    """
+
+    def act_on(transport: ITransport) -> None:
+        connection = tls_connection(transport)
+        if connection is not None:
+            act(connection)
+
+    return act_on
 
 
 def gated(

@@ -50,6 +50,7 @@ class GateRules:
     @ivar explain: why a connection was lost before the gate opened.
     @ivar first_data: called with the transport when the peer sends data for the
         first time.
+    @ivar closed: called with the transport when it is gone.
     @ivar shaken: whether a TLS handshake below is over already.
     """
 
@@ -59,6 +60,7 @@ class GateRules:
     check: Callable[[ITransport], None] = anything_goes
     explain: Callable[[Failure], TransportError] = handshake_problem
     first_data: Callable[[ITransport], None] = anything_goes
+    closed: Callable[[ITransport], None] = anything_goes
     shaken: bool = False
 
 
@@ -136,6 +138,7 @@ class Gate(Protocol):
         """
         Tell the admission and the protocol, each if it knows of the connection.
         """
+        self._rules.closed(self._transport())
         if self._admitted is not None and self._rules.admission is not None:
             self._rules.admission.gone(self._admitted)
         if self._inner is not None:

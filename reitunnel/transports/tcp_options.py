@@ -56,9 +56,8 @@ def apply_tcp_options(transport: ITransport, options: TCPOptions) -> None:
             handle.setsockopt(level, name, value)
         except OSError as error:
             _log.debug(
-                "the system refuses socket option {level}/{name}: {error}",
-                level=level,
-                name=name,
+                "the system refuses socket option {option}: {error}",
+                option=(level, name),
                 error=error,
             )
 

@@ -47,9 +47,10 @@ class Channel(Structural):
         Begin the closing handshake, after what was sent.
         """
 
-    def consume(self) -> None:
+    def resume(self) -> None:
         """
-        Go on with what was read while the transport was paused.
+        Go on with what was read while the transport was paused; then read again,
+        if it is not paused again.
         """
 
 
@@ -230,9 +231,7 @@ class WebSocketTransport(LayeredTransport):
         Deliver again, first what was kept.
         """
         self.paused = False
-        self._channel.consume()
-        if not self.paused:
-            self.lower.resumeProducing()
+        self._channel.resume()
 
     def stopProducing(self) -> None:
         """

@@ -123,6 +123,7 @@ class LinkChannel(WebSocketAdapterProtocol, WebSocketProtocol):
         self._link: WebSocketTransport | None = None
         self._consuming = False
         self._congested = False
+        self._registered = False
         self._ending = False
         self._pong: bytes | None = None
         self._violation: str | None = None
@@ -157,11 +158,11 @@ class LinkChannel(WebSocketAdapterProtocol, WebSocketProtocol):
         """
         Deliver what was kept back, then tell the protocol.
         """
-        self._stop_timer()
         link = self._link
         if link is not None and not link.disconnecting:
             self._ending = True
             self.consume()
+        self._stop_timer()
         self._connectionLost(reason)  # type: ignore[arg-type]  # says str, means this
         if link is None:
             self._fail(handshake_problem(reason))
@@ -226,6 +227,15 @@ class LinkChannel(WebSocketAdapterProtocol, WebSocketProtocol):
             self.sendClose(WebSocketProtocol.CLOSE_STATUS_CODE_NORMAL)
             self._start_timer(self._stop_waiting)
 
+    def resume(self) -> None:
+        """
+        Go on with what was read while the transport was paused; then read again,
+        if it is not paused again.
+        """
+        self.consume()
+        if self._wanted():
+            self.transport.resumeProducing()
+
     def consume(self) -> None:
         """
         Go through what was read, as far as the protocol wants it.
@@ -241,6 +251,10 @@ class LinkChannel(WebSocketAdapterProtocol, WebSocketProtocol):
                 if between and self._take_binary():
                     break
                 more = self.processData()
+        except Exception:
+            # The reactor closes the connection: no more of this.
+            self.data = b""
+            raise
         finally:
             self._consuming = False
 
@@ -275,6 +289,14 @@ class LinkChannel(WebSocketAdapterProtocol, WebSocketProtocol):
         )
         self._start_timer(self._stop_waiting)
         return result
+
+    def unregisterProducer(self) -> None:
+        """
+        Write no more: the connection below is about to be closed.
+        """
+        if self._registered:
+            self._registered = False
+            self.transport.unregisterProducer()
 
     def _onOpen(self) -> None:
         """
@@ -368,6 +390,7 @@ class LinkChannel(WebSocketAdapterProtocol, WebSocketProtocol):
             self._refuse(TransportError("the link is not wanted"))
             return
         link = self._link = WebSocketTransport(self.transport, self, protocol)
+        self._registered = True
         self.transport.registerProducer(self, True)
         protocol.makeConnection(link)
         if not self.ready.called:
@@ -481,7 +504,7 @@ class LinkChannel(WebSocketAdapterProtocol, WebSocketProtocol):
 
     def _stop_waiting(self) -> None:
         # Not an abort: what is still on its way to a slow peer arrives.
-        self.transport.unregisterProducer()
+        self.unregisterProducer()
         self.transport.loseConnection()
 
     def _refuse(self, error: Exception) -> None:

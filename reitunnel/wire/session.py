@@ -371,6 +371,8 @@ class Session:
         if stream.remote is not Half.OPEN or stream.local is Half.PENDING:
             return
         held = stream.receive_credit + stream.unread
+        if 2 * held > stream.window:
+            return
         window = self._next_window(stream, held)
         if 2 * held <= window:
             more = window - held

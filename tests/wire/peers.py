@@ -104,7 +104,11 @@ class Peers:
         """
         Carry bytes both ways until nobody has more to say.
         """
-        while self.send(self.client) + self.send(self.server):
+        while True:
+            for peer in self.both:
+                self.send(peer)
+            if not any(peer.arriving for peer in self.both):
+                break
             for peer in self.both:
                 peer.read(len(peer.arriving))
 

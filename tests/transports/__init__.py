@@ -1,0 +1,5 @@
+"""
+Tests of L{reitunnel.transports}.
+"""
+
+from __future__ import annotations
