@@ -11,6 +11,7 @@ import signal
 import socket
 import subprocess
 import sys
+from collections.abc import Iterable
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
@@ -77,6 +78,14 @@ def timeless(line: str) -> str:
     return re.sub(f"^{TIME} ", "TIME ", line)
 
 
+def wordy(lines: Iterable[str]) -> list[str]:
+    """
+    Lines without those that are a drawing: how openssl shows that it is at work
+    differs between its versions.
+    """
+    return [line for line in lines if re.search(r"[^-.+* ]", line)]
+
+
 class TourTests(ExampleTestCase):
     def test_it_is_as_shown(self) -> None:
         require_program("openssl")
@@ -102,8 +111,8 @@ class TourTests(ExampleTestCase):
             program, *arguments = shlex.split(step.command)
             running = self.start(program, *arguments)
             for line in step.output:
-                printed = running.wait_for("").string.rstrip("\n")
-                self.assertEqual(timeless(line), timeless(printed))
+                said = running.wait_for("").string.rstrip("\n")
+                self.assertEqual(timeless(line), timeless(said))
             return running
         done = subprocess.run(
             ["sh", "-c", step.command],
@@ -117,7 +126,8 @@ class TourTests(ExampleTestCase):
             check=False,
         )
         self.assertEqual(0, done.returncode, f"{step.command}\n{done.stdout}")
-        self.assertEqual(step.output, tuple(done.stdout.splitlines()), step.command)
+        printed = done.stdout.splitlines()
+        self.assertEqual(wordy(step.output), wordy(printed), step.command)
         return None
 
 
@@ -141,6 +151,9 @@ class StepTests(SynchronousTestCase):
             found,
         )
         self.assertEqual([False, False, True], [step.keeps_running for step in found])
+
+    def test_wordy(self) -> None:
+        self.assertEqual(["a-b", "x"], wordy(["a-b", "-----", "..+++", "", "x"]))
 
     def test_timeless(self) -> None:
         self.assertEqual("TIME x", timeless("2026-11-24T09:30:00+0000 x"))
