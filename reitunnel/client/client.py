@@ -151,7 +151,7 @@ class Client(Service):
         Wait until the client has given up or has stopped.
 
         @return: fires when it was stopped, and fails with the reason when it
-            gives up.
+            gives up. If nobody waits, that is logged.
         """
         waiting: Deferred[None] = Deferred(_forget_in(self._over))
         if self._given_up is not None:
@@ -331,6 +331,8 @@ class Client(Service):
             wanted.refused(TunnelRefused(Code.CLOSED, str(error)))
         waiting, self._waiting = self._waiting, []
         over, self._over = self._over, []
+        if not over:
+            self._log.error("gave up: {reason}", reason=str(error))
         for connected in waiting:
             connected.errback(error)
         for deferred in over:

@@ -9,7 +9,7 @@ from secrets import token_bytes
 from typing import Any
 
 from twisted.application.service import Service
-from twisted.internet.defer import Deferred, DeferredList
+from twisted.internet.defer import CancelledError, Deferred, DeferredList
 from twisted.internet.error import CannotListenError
 from twisted.internet.interfaces import (
     IAddress,
@@ -24,7 +24,13 @@ from zope.interface import implementer
 
 from reitunnel.auth import Accepted
 from reitunnel.config import ServerConfig, verify_server_config
-from reitunnel.errors import Code, Refused, SessionRefused, TransportError
+from reitunnel.errors import (
+    Code,
+    Refused,
+    ReitunnelError,
+    SessionRefused,
+    TransportError,
+)
 from reitunnel.hooks import (
     NOTHING_OPENED,
     HookManager,
@@ -112,6 +118,7 @@ class Server(Service):
         self._starting: Deferred[None] | None = None
         self._waiting: list[Deferred[tuple[IAddress, ...]]] = []
         self._started: Failure | tuple[IAddress, ...] | None = None
+        self._watched = False
         self._stopping = False
         self._drained: Deferred[None] | None = None
 
@@ -146,8 +153,10 @@ class Server(Service):
 
         @return: fires with where the server listens. It fails with
             L{TransportError} when it cannot listen, and with L{Refused} when a
-            hook does not let it start; then nothing is left listening.
+            hook does not let it start; then nothing is left listening. If nobody
+            waits, that is logged.
         """
+        self._watched = True
         waiting: Deferred[tuple[IAddress, ...]] = Deferred()
         if self._started is None:
             self._waiting.append(waiting)
@@ -351,6 +360,17 @@ class Server(Service):
 
     def _tell_failed(self, failure: Failure) -> None:
         self._tell(failure)
+        if not self._watched and failure.check(CancelledError) is None:
+            # Whoever has started it may still ask how that went.
+            self.reactor.callLater(0, self._say_unwatched, failure)
+
+    def _say_unwatched(self, failure: Failure) -> None:
+        if self._watched:
+            return
+        if failure.check(ReitunnelError) is None:
+            self._log.failure("cannot start", failure=failure)
+        else:
+            self._log.error("cannot start: {reason}", reason=str(failure.value))
 
     def _tell(self, result: Failure | tuple[IAddress, ...]) -> None:
         self._started = result
@@ -418,6 +438,7 @@ class Server(Service):
         self._opened = NOTHING_OPENED
         self._starting = None
         self._started = None
+        self._watched = False
         self._stopping = False
 
 

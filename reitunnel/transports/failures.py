@@ -56,7 +56,8 @@ def tls_problem(error: Error) -> TransportError:
     for part, meaning, permanent in _TLS:
         if part in said:
             return TransportError(meaning, permanent=permanent)
-    return TransportError(f"TLS failed: {said}", permanent="alert" in said)
+    permanent = "alert" in said and "internal error" not in said
+    return TransportError(f"TLS failed: {said}", permanent=permanent)
 
 
 def handshake_problem(reason: Failure) -> TransportError:

@@ -35,6 +35,20 @@ def base_transport(transport: ITransport) -> ITransport:
     return transport
 
 
+def handle(transport: ITransport) -> object | None:
+    """
+    What the transport calls its handle: a socket, or a TLS connection.
+
+    @return: L{None} if it has none, or none any more.
+    """
+    get_handle = getattr(transport, "getHandle", None)
+    try:
+        return None if get_handle is None else get_handle()
+    except AttributeError:
+        # The way of Twisted's TCP when the connection is gone.
+        return None
+
+
 def tls_connection(transport: ITransport) -> Connection | None:
     """
     The TLS connection that a transport goes through.
@@ -43,10 +57,9 @@ def tls_connection(transport: ITransport) -> Connection | None:
     """
     current: ITransport | None = transport
     while current is not None:
-        get_handle = getattr(current, "getHandle", None)
-        handle = None if get_handle is None else get_handle()
-        if isinstance(handle, Connection):
-            return handle
+        found = handle(current)
+        if isinstance(found, Connection):
+            return found
         current = _below(current)
     return None
 

@@ -12,9 +12,11 @@ from typing import Final
 from twisted.internet.interfaces import ITransport
 from twisted.logger import Logger
 
-from reitunnel.transports.layers import base_transport
+from reitunnel.transports.layers import base_transport, handle
 
 _log = Logger()
+
+_FAMILIES: Final = frozenset({socket.AF_INET, socket.AF_INET6})
 
 _PROBES: Final = 3
 """How many keep-alive probes go unanswered before the peer counts as gone."""
@@ -48,12 +50,12 @@ def apply_tcp_options(transport: ITransport, options: TCPOptions) -> None:
     Set the options on the socket below a transport. Nothing happens if that is
     not TCP; what the system refuses is logged and left as it was.
     """
-    handle = _socket(base_transport(transport))
-    if handle is None:
+    target = _socket(base_transport(transport))
+    if target is None:
         return
     for level, name, value in _socket_options(options):
         try:
-            handle.setsockopt(level, name, value)
+            target.setsockopt(level, name, value)
         except OSError as error:
             _log.debug(
                 "the system refuses socket option {option}: {error}",
@@ -63,13 +65,9 @@ def apply_tcp_options(transport: ITransport, options: TCPOptions) -> None:
 
 
 def _socket(transport: ITransport) -> socket.socket | None:
-    get_handle = getattr(transport, "getHandle", None)
-    handle = None if get_handle is None else get_handle()
-    if isinstance(handle, socket.socket) and handle.family in (
-        socket.AF_INET,
-        socket.AF_INET6,
-    ):
-        return handle
+    found = handle(transport)
+    if isinstance(found, socket.socket) and found.family in _FAMILIES:
+        return found
     return None
 
 

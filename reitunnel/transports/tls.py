@@ -32,7 +32,7 @@ from reitunnel.transports.layers import tls_connection
 class _TLSTransport(BufferingTLSTransport):
     """
     Twisted's TLS, with a bound on how long a peer may take to answer the end of
-    TLS: Twisted itself would wait for ever.
+    TLS. Twisted itself would wait for ever.
     """
 
     factory: TLSLayer
@@ -54,6 +54,9 @@ class _TLSTransport(BufferingTLSTransport):
         """
         The producer is done.
         """
+        if self._streaming:
+            # Twisted gathers small writes, and would end TLS before they are out.
+            self._aggregator.flush()
         self._streaming = False
         super().unregisterProducer()  # type: ignore[no-untyped-call]  # Twisted's
         self._limit_closing()

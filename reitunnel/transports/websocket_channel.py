@@ -41,7 +41,7 @@ from reitunnel.errors import TransportError
 from reitunnel.interfaces import ILinkTransport
 from reitunnel.transports.failures import handshake_problem
 from reitunnel.transports.layers import abort
-from reitunnel.transports.masking import apply_mask
+from reitunnel.transports.masking import Masker, new_masker
 from reitunnel.transports.urls import LinkURL
 from reitunnel.transports.websocket import MAX_MESSAGE, Buffer, WebSocketTransport
 
@@ -127,11 +127,10 @@ class LinkChannel(WebSocketAdapterProtocol, WebSocketProtocol):
         self._ending = False
         self._pong: bytes | None = None
         self._violation: str | None = None
-        # Of a whole binary message that has begun: what is missing, what has
-        # come, and its mask.
+        # Of a whole binary message that has begun: how many bytes are missing,
+        # and what takes the mask off.
         self._missing = 0
-        self._taken = 0
-        self._mask = b""
+        self._masker: Masker | None = None
         self._message_size = 0
 
     # From the connection below
@@ -148,8 +147,20 @@ class LinkChannel(WebSocketAdapterProtocol, WebSocketProtocol):
         """
         Take what was read.
         """
-        if self._link is None:
+        link = self._link
+        size = len(data)
+        if link is None:
             self._shake_hands(data)
+        elif (
+            size <= self._missing
+            and not self.data
+            and not link.paused
+            and self.state == _OPEN
+        ):
+            # Inside a message, as most of what is read is.
+            self._missing -= size
+            masker = self._masker
+            link.deliver(data if masker is None else masker.process(data))
         elif self.state != _CLOSED:
             self.data = self.data + data if self.data else data
             self.consume()
@@ -215,7 +226,9 @@ class LinkChannel(WebSocketAdapterProtocol, WebSocketProtocol):
             # Not from a generator that can be guessed: whoever chooses the bytes
             # must not choose what goes over the wire (RFC 6455, section 10.3).
             mask = os.urandom(4)
-            self.transport.writeSequence((head + mask, apply_mask(data, mask)))
+            self.transport.writeSequence(
+                (head + mask, new_masker(mask, size).process(data))
+            )
         else:
             self.transport.writeSequence((head, bytes(data)))
 
@@ -424,9 +437,8 @@ class LinkChannel(WebSocketAdapterProtocol, WebSocketProtocol):
                     position = begin
                 stop = min(size, position + self._missing)
                 piece = data[position:stop]
-                if self._mask:
-                    piece = apply_mask(piece, self._mask, self._taken)
-                self._taken += stop - position
+                if self._masker is not None:
+                    piece = self._masker.process(piece)
                 self._missing -= stop - position
                 position = stop
                 self._deliver(piece)
@@ -473,9 +485,9 @@ class LinkChannel(WebSocketAdapterProtocol, WebSocketProtocol):
             head += 4
             if size < head:
                 return -1
-            self._mask = data[start + head - 4 : start + head]
+            mask = data[start + head - 4 : start + head]
+            self._masker = new_masker(mask, length)
         self._missing = length
-        self._taken = 0
         return start + head
 
     def _deliver(self, data: bytes) -> None:

@@ -66,6 +66,7 @@ class Running:
             except Empty:
                 line = None
             if line is None:
+                self._new.put(None)  # what wait() looks for
                 raise AssertionError(f"no {pattern!r} in:\n{''.join(self.output)}")
             self.output.append(line)
             if match := re.search(pattern, line):

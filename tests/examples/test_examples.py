@@ -8,8 +8,18 @@ import re
 import shlex
 import socket
 import subprocess
+from pathlib import Path
 
-from tests.examples.running import EXAMPLES, SECONDS, ExampleTestCase, Running, fetch
+from twisted.trial.unittest import SynchronousTestCase
+
+from tests.examples.running import (
+    EXAMPLES,
+    ROOT,
+    SECONDS,
+    ExampleTestCase,
+    Running,
+    fetch,
+)
 from tests.programs import require_program
 
 
@@ -164,3 +174,17 @@ def tuple_of(address: str) -> tuple[str, int]:
     """
     host, port = address.split(":")
     return host, int(port)
+
+
+class DocumentedTests(SynchronousTestCase):
+    def test_every_example_is_listed(self) -> None:
+        """
+        docs/embedding.md names each, and this file runs each that is a program.
+        """
+        listed = (ROOT / "docs" / "embedding.md").read_text()
+        names = {path.name for path in EXAMPLES.iterdir() if path.suffix != ".pyc"}
+        names.discard("__pycache__")
+        self.assertEqual([], [each for each in names if f"[{each}]" not in listed])
+        tested = Path(__file__).read_text()
+        programs = [each for each in names if each.endswith(".py")]
+        self.assertEqual([], [each for each in programs if f'"{each}"' not in tested])

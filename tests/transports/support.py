@@ -8,13 +8,14 @@ from pathlib import Path
 
 from OpenSSL.SSL import Connection, WantReadError
 from twisted.internet.error import ConnectionDone, ConnectionLost
-from twisted.internet.interfaces import IAddress, IProtocol
+from twisted.internet.interfaces import IAddress, IProtocol, ITransport
 from twisted.internet.protocol import Factory, Protocol, connectionDone
 from twisted.internet.testing import StringTransport
 from twisted.python.failure import Failure
 from twisted.trial.unittest import SynchronousTestCase
+from zope.interface import implementer
 
-from reitunnel.interfaces import ILinkTransport
+from reitunnel.interfaces import ILinkAdmission, ILinkTransport
 from tests.certificates import CertificateAuthority
 
 
@@ -100,6 +101,7 @@ class BrokenFactory(Factory[Protocol]):
         raise ZeroDivisionError("on purpose")
 
 
+@implementer(ILinkAdmission)
 class Admission:
     """
     Admits or not, and keeps what it was asked.
@@ -110,11 +112,11 @@ class Admission:
         self.asked: list[object] = []
         self.left: list[object] = []
 
-    def admit(self, transport: object) -> bool:
+    def admit(self, transport: ITransport) -> bool:
         self.asked.append(transport)
         return self.answer
 
-    def gone(self, transport: object) -> None:
+    def gone(self, transport: ITransport) -> None:
         self.left.append(transport)
 
 

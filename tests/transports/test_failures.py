@@ -62,6 +62,11 @@ class TLSTests(SynchronousTestCase):
     def test_unknown(self) -> None:
         self.assert_says("bad moon", "TLS failed: bad moon", permanent=False)
         self.assert_says("tlsv1 alert bad moon", "TLS failed: tlsv1 alert bad moon")
+        self.assert_says(
+            "tlsv1 alert internal error",
+            "TLS failed: tlsv1 alert internal error",
+            permanent=False,
+        )
 
     def test_without_a_reason(self) -> None:
         for error in (Error(), Error([]), SysCallError(-1, "Unexpected EOF")):

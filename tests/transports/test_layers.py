@@ -72,6 +72,13 @@ class TLSConnectionTests(SynchronousTestCase):
 
         self.assertIsNone(tls_connection(WithHandle()))
 
+    def test_connection_that_is_gone(self) -> None:
+        class Gone(StringTransport):
+            def getHandle(self) -> None:
+                raise AttributeError("socket")
+
+        self.assertIsNone(tls_connection(Gone()))
+
     def test_below_other_layers(self) -> None:
         tls = TLSLayer(StringTransport())
         self.assertIs(tls.connection, tls_connection(Layer(tls)))

@@ -22,7 +22,7 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from reitunnel.errors import TransportError
 from reitunnel.transports import LinkURL
-from reitunnel.transports.masking import apply_mask
+from reitunnel.transports.masking import new_masker
 from reitunnel.transports.websocket import MAX_MESSAGE
 from reitunnel.transports.websocket_channel import (
     MAX_HEAD,
@@ -77,7 +77,7 @@ def frame(
         head += struct.pack("!BQ", bit | 127, size)
     if mask is None:
         return head + payload
-    return head + mask + apply_mask(payload, mask)
+    return head + mask + new_masker(mask, size).process(payload)
 
 
 def frames(data: bytes) -> list[tuple[int, bytes]]:
@@ -95,7 +95,9 @@ def frames(data: bytes) -> list[tuple[int, bytes]]:
         if data[1] & 0x80:
             mask, start = data[start : start + 4], start + 4
         payload = data[start : start + size]
-        found.append((opcode, apply_mask(payload, mask) if mask else payload))
+        if mask:
+            payload = new_masker(mask, size).process(payload)
+        found.append((opcode, payload))
         data = data[start + size :]
     return found
 
