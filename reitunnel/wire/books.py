@@ -70,13 +70,14 @@ SENDERS: Final[dict[FrameKind, frozenset[Role]]] = {
     FrameKind.DATA: _BOTH,
     FrameKind.WINDOW: _BOTH,
     FrameKind.EOF: _BOTH,
+    FrameKind.SWITCH: _BOTH,
     FrameKind.PING: _BOTH,
     FrameKind.PONG: _BOTH,
     FrameKind.GOAWAY: _BOTH,
 }
 """
-Who may send what on an authenticated control link. C{SWITCH} and C{ACK} wait for
-the direct carrier and for resumption; without them they are out of turn.
+Who may send what on an authenticated control link. C{ACK} waits for resumption;
+without it, it is out of turn.
 """
 FIRST_NUMBER: Final = {Role.CLIENT: 1, Role.SERVER: 2}
 """The client opens streams with odd numbers, the server with even ones."""
@@ -104,6 +105,7 @@ class SessionBooks:
         self.drained: list[Stream] = []
         self.draining = False
         self.peer_draining = False
+        self.direct = False
         self.streams: dict[int, Stream] = {}
         self.tunnels: dict[int, Tunnel] = {}
         self._peer = Role.SERVER if role is Role.CLIENT else Role.CLIENT

@@ -80,6 +80,34 @@ class EOFReceived(Struct, frozen=True):
     stream: Stream
 
 
+class SwitchSent(Struct, frozen=True):
+    """
+    All that this side had queued on a stream has gone out, and C{SWITCH} after
+    it: it goes on on the data link, which begins with C{SWITCH} too.
+    """
+
+    stream: Stream
+    link: int
+
+
+class SwitchDropped(Struct, frozen=True):
+    """
+    This side has finished a stream before its switch went out.
+    """
+
+    stream: Stream
+    link: int
+
+
+class PeerSwitched(Struct, frozen=True):
+    """
+    The peer goes on on a data link, after all that came before.
+    """
+
+    stream: Stream
+    link: int
+
+
 class StreamReset(Struct, frozen=True):
     """
     A stream that this side had not ended was reset: by the peer, or because its
@@ -124,6 +152,9 @@ Event: TypeAlias = (
     | StreamAccepted
     | DataReceived
     | EOFReceived
+    | SwitchSent
+    | SwitchDropped
+    | PeerSwitched
     | StreamReset
     | StreamOver
     | PingAnswered

@@ -39,6 +39,7 @@ class FrameKind(IntEnum):
     REFUSED = 0x05
     RESUME = 0x06
     ATTACH = 0x07
+    ATTACHED = 0x08
 
     TUNNEL_OPEN = 0x10
     TUNNEL_OPENED = 0x11
@@ -78,6 +79,7 @@ _SHAPES: Final[dict[int, _Shape]] = {
     FrameKind.REFUSED: _Shape(False, 1, MAX_HANDSHAKE_PAYLOAD),
     FrameKind.RESUME: _Shape(False, 1, MAX_HANDSHAKE_PAYLOAD),
     FrameKind.ATTACH: _Shape(False, 1, MAX_HANDSHAKE_PAYLOAD),
+    FrameKind.ATTACHED: _Shape(False, 1, MAX_HANDSHAKE_PAYLOAD),
     FrameKind.TUNNEL_OPEN: _Shape(False, 1, MAX_CONTROL_PAYLOAD),
     FrameKind.TUNNEL_OPENED: _Shape(False, 1, MAX_CONTROL_PAYLOAD),
     FrameKind.TUNNEL_REFUSED: _Shape(False, 1, MAX_CONTROL_PAYLOAD),
@@ -89,7 +91,7 @@ _SHAPES: Final[dict[int, _Shape]] = {
     FrameKind.DATA: _Shape(True, 1, MAX_PAYLOAD),
     FrameKind.WINDOW: _Shape(True, 4, 4),
     FrameKind.EOF: _Shape(True, 0, 0),
-    FrameKind.SWITCH: _Shape(True, 0, MAX_CONTROL_PAYLOAD),
+    FrameKind.SWITCH: _Shape(True, 4, 4),
     FrameKind.PING: _Shape(False, PING_SIZE, PING_SIZE),
     FrameKind.PONG: _Shape(False, PING_SIZE, PING_SIZE),
     FrameKind.ACK: _Shape(False, 8, 8),
@@ -188,9 +190,21 @@ class FrameReader:
                 break
             payload = data[position + HEADER_SIZE : stop]
             position = stop
+            if kind is FrameKind.SWITCH:
+                self._held = data[position:]
             yield Frame(kind, stream, payload)
+            if kind is FrameKind.SWITCH:
+                self._held = b""
         if position < end:
             self._held = data[position:] if position else data
+
+    def take_rest(self) -> bytes:
+        """
+        Take what follows the C{SWITCH} that L{feed} gave last, on a data link:
+        the bytes of the stream begin there. The reader must not be used again.
+        """
+        rest, self._held = self._held, b""
+        return rest
 
     def _header(self, data: bytes, position: int) -> tuple[FrameKind, int, int]:
         """

@@ -23,6 +23,8 @@ from reitunnel.wire.frames import (
 )
 from reitunnel.wire.messages import (
     VERSION,
+    Attach,
+    Attached,
     Challenge,
     Ended,
     Hello,
@@ -39,8 +41,8 @@ MAX_HANDSHAKE_BYTES: Final = 64 << 10
 
 class Phase(Enum):
     """
-    Where a handshake stands. C{RESUME} and C{ATTACH} will be moves of C{START},
-    for resumption and for data links.
+    Where a handshake stands. C{RESUME} will be a move of C{START}, for
+    resumption.
     """
 
     START = "start"
@@ -49,6 +51,14 @@ class Phase(Enum):
     """The server speaks next."""
     CHALLENGED = "challenged"
     """The client speaks next, with C{RESPONSE}."""
+    ATTACHING = "attaching"
+    """A data link: the server speaks next."""
+    PROVING = "proving"
+    """A data link: the client speaks next, with C{RESPONSE}."""
+    PROVEN = "proven"
+    """A data link: the server speaks next."""
+    ATTACHED = "attached"
+    """The data link is the session's."""
     WELCOMED = "welcomed"
     """The session begins."""
     REFUSED = "refused"
@@ -61,6 +71,13 @@ PHASES: Final[Mapping[tuple[Phase, FrameKind], Phase]] = MappingProxyType(
         (Phase.ASKED, FrameKind.CHALLENGE): Phase.CHALLENGED,
         (Phase.CHALLENGED, FrameKind.RESPONSE): Phase.ASKED,
         (Phase.ASKED, FrameKind.WELCOME): Phase.WELCOMED,
+        (Phase.START, FrameKind.ATTACH): Phase.ATTACHING,
+        (Phase.ATTACHING, FrameKind.CHALLENGE): Phase.PROVING,
+        (Phase.PROVING, FrameKind.RESPONSE): Phase.PROVEN,
+        (Phase.PROVEN, FrameKind.ATTACHED): Phase.ATTACHED,
+        (Phase.ATTACHING, FrameKind.REFUSED): Phase.REFUSED,
+        (Phase.PROVING, FrameKind.REFUSED): Phase.REFUSED,
+        (Phase.PROVEN, FrameKind.REFUSED): Phase.REFUSED,
         (Phase.START, FrameKind.REFUSED): Phase.REFUSED,
         (Phase.ASKED, FrameKind.REFUSED): Phase.REFUSED,
         (Phase.CHALLENGED, FrameKind.REFUSED): Phase.REFUSED,
@@ -87,7 +104,7 @@ class _Handshake:
         """
         Whether the handshake has ended, one way or the other.
         """
-        return self.phase in (Phase.WELCOMED, Phase.REFUSED)
+        return self.phase in (Phase.WELCOMED, Phase.ATTACHED, Phase.REFUSED)
 
     def _say(self, kind: FrameKind, message: Struct) -> bytes:
         move = PHASES.get((self.phase, kind))
@@ -123,6 +140,14 @@ class ClientHandshake(_Handshake):
         """
         return self._say(FrameKind.HELLO, hello)
 
+    def attach(self, attach: Attach) -> bytes:
+        """
+        Begin a data link.
+
+        @return: bytes to send.
+        """
+        return self._say(FrameKind.ATTACH, attach)
+
     def respond(self, response: Response) -> bytes:
         """
         Answer a challenge.
@@ -131,16 +156,17 @@ class ClientHandshake(_Handshake):
         """
         return self._say(FrameKind.RESPONSE, response)
 
-    def receive(self, frame: Frame) -> Challenge | Welcome | Ended:
+    def receive(self, frame: Frame) -> Challenge | Welcome | Attached | Ended:
         """
         Take a frame of the server.
 
-        @return: the challenge to answer, the welcome, or the refusal.
+        @return: the challenge to answer, the welcome, the server's proof for a
+            data link, or the refusal.
         @raise RemoteProtocolError: when the frame is not one that may come now.
         """
         self._hear(frame, _FROM_SERVER)
         message = decode_message(_SERVER_MESSAGES[frame.kind], frame.payload)
-        assert isinstance(message, Challenge | Welcome | Ended)
+        assert isinstance(message, Challenge | Welcome | Attached | Ended)
         if isinstance(message, Welcome) and message.version != VERSION:
             raise RemoteProtocolError(f"WELCOME: version {message.version}")
         return message
@@ -167,6 +193,14 @@ class ServerHandshake(_Handshake):
         """
         return self._say(FrameKind.WELCOME, welcome)
 
+    def attached(self, attached: Attached) -> bytes:
+        """
+        Take a data link.
+
+        @return: bytes to send.
+        """
+        return self._say(FrameKind.ATTACHED, attached)
+
     def refuse(self, code: Code, reason: str) -> bytes:
         """
         Turn the client away.
@@ -175,21 +209,24 @@ class ServerHandshake(_Handshake):
         """
         return self._say(FrameKind.REFUSED, Ended(code, clip(reason)))
 
-    def receive(self, frame: Frame) -> Hello | Response:
+    def receive(self, frame: Frame) -> Hello | Attach | Response:
         """
         Take a frame of the client.
 
-        @return: the greeting, or the answer to a challenge. Whether there is a
-            version in common is L{common_version}'s to say.
+        @return: the greeting, the first word of a data link, or the answer to a
+            challenge. Whether there is a version in common is
+            L{common_version}'s to say.
         @raise RemoteProtocolError: when the frame is not one that may come now.
         """
         self._hear(frame, _FROM_CLIENT)
         if frame.kind is FrameKind.HELLO:
             return decode_message(Hello, frame.payload)
+        if frame.kind is FrameKind.ATTACH:
+            return decode_message(Attach, frame.payload)
         return decode_message(Response, frame.payload)
 
 
-def common_version(hello: Hello) -> int | None:
+def common_version(hello: Hello | Attach) -> int | None:
     """
     Choose the newest version that both peers speak, if there is one.
     """

@@ -33,6 +33,7 @@ Seconds = Annotated[float, Meta(gt=0, le=86400)]
 Count = Annotated[int, Meta(ge=0, le=0xFFFFFFFF)]
 WireCode = Annotated[int, Meta(ge=0, le=0xFFFF)]
 Names = Annotated[list[Name], Meta(max_length=32)]
+Nonce = Annotated[bytes, Meta(min_length=32, max_length=32)]
 Metadata = Annotated[dict[Name, Text], Meta(max_length=32)]
 
 
@@ -84,6 +85,26 @@ class Welcome(Struct, frozen=True):
     max_streams: Count
     capabilities: Names = []
     software: Name = ""
+
+
+class Attach(Struct, frozen=True):
+    """
+    C{ATTACH}: the first frame of a data link of a session. The client chooses
+    C{link}, a number that no other data link of the session has had.
+    """
+
+    versions: Annotated[list[int], Meta(min_length=1, max_length=16)]
+    session: Annotated[bytes, Meta(min_length=16, max_length=16)]
+    link: Number
+    nonce: Nonce
+
+
+class Attached(Struct, frozen=True):
+    """
+    C{ATTACHED}: the data link is the session's; C{proof} is the server's.
+    """
+
+    proof: Annotated[bytes, Meta(min_length=32, max_length=32)]
 
 
 class Ended(Struct, frozen=True):
@@ -154,6 +175,8 @@ _decoders: dict[type[Struct], msgspec.msgpack.Decoder[Struct]] = {
         Challenge,
         Response,
         Welcome,
+        Attach,
+        Attached,
         Ended,
         TunnelOpen,
         TunnelOpened,

@@ -43,6 +43,7 @@ class Session(TunnelMoves):
         has drained. The owner empties it.
     @ivar draining: whether this side has said C{GOAWAY}.
     @ivar peer_draining: whether the peer has said it.
+    @ivar direct: whether both sides can switch streams to data links.
     """
 
     def __init__(
@@ -67,6 +68,7 @@ class Session(TunnelMoves):
             FrameKind.DATA: self._data,
             FrameKind.WINDOW: self._window,
             FrameKind.EOF: self._eof,
+            FrameKind.SWITCH: self._switch,
             FrameKind.PING: self._ping,
             FrameKind.PONG: self._pong,
             FrameKind.GOAWAY: self._goaway,
@@ -106,12 +108,12 @@ class Session(TunnelMoves):
         scheduler, chunk = self._scheduler, min(self.limits.chunk, MAX_PAYLOAD)
         while budget > 0 and (stream := scheduler.pick()) is not None:
             if not stream.queued:
-                stream.eof_queued = False
-                stream.say(FrameKind.EOF)
-                pieces.append(encode_frame(FrameKind.EOF, stream.number))
-                if stream.close_queued:
-                    self._close_if_finishable(stream)
-                    self._take_control(pieces)
+                if stream.switch_queued:
+                    self._say_switch(stream)
+                else:
+                    stream.eof_queued = False
+                    self._say_eof(stream)
+                self._take_control(pieces)
                 continue
             size, taken = stream.take(min(chunk, stream.deficit))
             pieces.append(encode_header(FrameKind.DATA, stream.number, size))

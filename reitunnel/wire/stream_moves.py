@@ -86,7 +86,7 @@ class StreamMoves(SessionBooks):
         @raise LocalProtocolError: after L{send_eof}, or before the stream was
             accepted by this side.
         """
-        if stream.local is not Half.OPEN or stream.eof_queued:
+        if stream.local is not Half.OPEN or stream.eof_queued or stream.switch_queued:
             if stream.local is Half.ENDED:
                 return
             raise LocalProtocolError(
@@ -101,13 +101,41 @@ class StreamMoves(SessionBooks):
     def send_eof(self, stream: Stream) -> None:
         """
         Say, after what is queued, that this side sends no more. Saying it again
-        does nothing.
+        does nothing. A switch that has not gone out yet is given up; after one
+        that has, the data link must have been told too.
         """
         if stream.local is Half.OPEN:
+            if stream.switch_queued:
+                link, stream.switch_queued = stream.switch_queued, 0
+                self.events.append(events.SwitchDropped(stream, link))
             stream.eof_queued = True
             self._scheduler.put(stream)
+        elif stream.local is Half.SWITCHED:
+            self._say_eof(stream)
         elif stream.local is Half.PENDING:
             raise LocalProtocolError(f"EOF on stream {stream.number}: not accepted")
+
+    def switch(self, stream: Stream, link: int) -> None:
+        """
+        Go on on a data link after what is queued: L{events.SwitchSent} tells
+        when the last of it has gone out. On a stream that is reset already this
+        does nothing.
+
+        @raise LocalProtocolError: when this side has finished, or has switched.
+        """
+        if stream.local is Half.ENDED:
+            return
+        if (
+            stream.local is not Half.OPEN
+            or stream.eof_queued
+            or stream.switch_queued
+            or not self.direct
+        ):
+            raise LocalProtocolError(
+                f"SWITCH on stream {stream.number}: this side is {stream.local.value}"
+            )
+        stream.switch_queued = link
+        self._scheduler.put(stream)
 
     def finish(self, stream: Stream) -> None:
         """
@@ -192,6 +220,17 @@ class StreamMoves(SessionBooks):
         if stream.local is not Half.ENDED:
             self.events.append(events.EOFReceived(stream))
 
+    def _switch(self, frame: Frame) -> None:
+        stream = self._remote_stream(frame)
+        if not self.direct:
+            raise RemoteProtocolError("SWITCH is out of turn")
+        stream.hear(FrameKind.SWITCH)
+        self._promised -= stream.receive_credit
+        stream.receive_credit = 0
+        if stream.local is not Half.ENDED:
+            link = decode_number(frame.payload)
+            self.events.append(events.PeerSwitched(stream, link))
+
     def _stream_open(self, frame: Frame) -> None:
         number = frame.stream
         message = decode_message(messages.StreamOpen, frame.payload)
@@ -262,6 +301,18 @@ class StreamMoves(SessionBooks):
         ended = messages.Ended(stream.local_code, stream.local_reason)
         self._send(encode_message(FrameKind.STREAM_RESET, ended, stream.number))
         self._local_end(stream)
+
+    def _say_eof(self, stream: Stream) -> None:
+        stream.say(FrameKind.EOF)
+        self._send(encode_frame(FrameKind.EOF, stream.number))
+        if stream.close_queued:
+            self._close_if_finishable(stream)
+
+    def _say_switch(self, stream: Stream) -> None:
+        link, stream.switch_queued = stream.switch_queued, 0
+        stream.say(FrameKind.SWITCH)
+        self._send(encode_number(FrameKind.SWITCH, stream.number, link))
+        self.events.append(events.SwitchSent(stream, link))
 
     def _close_if_finishable(self, stream: Stream) -> None:
         if stream.finishable:

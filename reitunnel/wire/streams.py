@@ -30,6 +30,8 @@ class Half(Enum):
     """It has not accepted the stream yet."""
     OPEN = "open"
     """It sends data."""
+    SWITCHED = "switched"
+    """It sends data on a data link."""
     FINISHED = "finished"
     """It has sent C{EOF}."""
     ENDED = "ended"
@@ -44,6 +46,10 @@ MOVES: Final[Mapping[tuple[Half, FrameKind], Half]] = MappingProxyType(
         (Half.OPEN, FrameKind.WINDOW): Half.OPEN,
         (Half.OPEN, FrameKind.EOF): Half.FINISHED,
         (Half.OPEN, FrameKind.STREAM_RESET): Half.ENDED,
+        (Half.OPEN, FrameKind.SWITCH): Half.SWITCHED,
+        (Half.SWITCHED, FrameKind.WINDOW): Half.SWITCHED,
+        (Half.SWITCHED, FrameKind.EOF): Half.FINISHED,
+        (Half.SWITCHED, FrameKind.STREAM_RESET): Half.ENDED,
         (Half.FINISHED, FrameKind.WINDOW): Half.FINISHED,
         (Half.FINISHED, FrameKind.STREAM_CLOSE): Half.ENDED,
         (Half.FINISHED, FrameKind.STREAM_RESET): Half.ENDED,
@@ -51,7 +57,7 @@ MOVES: Final[Mapping[tuple[Half, FrameKind], Half]] = MappingProxyType(
 )
 """
 The legal moves of one side. Besides, C{STREAM_CLOSE} needs the C{EOF} of the
-other side. C{SWITCH} will be a move of C{OPEN}, for the direct carrier.
+other side.
 """
 
 
@@ -73,6 +79,8 @@ class Stream:
     @ivar unread: bytes received and not yet consumed.
     @ivar window: the credit that this side aims to give, in bytes.
     @ivar queued: bytes that wait to be sent.
+    @ivar switch_queued: the data link on which this side goes on once its queue
+        is empty, or 0.
     @ivar blocked: whether the writer was told to wait for the queue to drain.
     @ivar listed: whether the scheduler holds it.
     @ivar deficit: bytes that it may still send in this turn.
@@ -98,6 +106,7 @@ class Stream:
         "remote_reason",
         "said_eof",
         "send_credit",
+        "switch_queued",
         "tunnel",
         "unread",
         "window",
@@ -119,6 +128,7 @@ class Stream:
         self.queued = 0
         self.eof_queued = False
         self.close_queued = False
+        self.switch_queued = 0
         self.said_eof = False
         self.peer_finished = False
         self.blocked = False
@@ -143,7 +153,7 @@ class Stream:
         """
         if self.queued:
             return self.send_credit > 0
-        return self.eof_queued
+        return self.eof_queued or bool(self.switch_queued)
 
     @property
     def finishable(self) -> bool:
@@ -201,6 +211,7 @@ class Stream:
         self.queued = 0
         self.eof_queued = False
         self.close_queued = False
+        self.switch_queued = 0
 
     def take(self, limit: int) -> tuple[int, list[Buffer]]:
         """

@@ -1,0 +1,65 @@
+"""
+Proofs that a data link belongs to a session: each side shows that it knows the
+session's secret, and none can be used twice.
+
+docs/protocol.md, "Data links", is the specification.
+"""
+
+from __future__ import annotations
+
+import hmac
+from hashlib import sha256
+from typing import Final
+
+from reitunnel.wire.messages import Attach
+
+_CLIENT: Final = b"reitunnel/1 attach client"
+_SERVER: Final = b"reitunnel/1 attach server"
+
+
+def client_proof(
+    secret: bytes, attach: Attach, challenge: bytes, binding: bytes
+) -> bytes:
+    """
+    Make the client's proof.
+
+    @param secret: the session's secret, from C{WELCOME}.
+    @param challenge: the server's nonce, 32 bytes.
+    @param binding: the C{tls-exporter} value of the data link (RFC 9266), empty
+        without TLS.
+    @return: 32 bytes.
+    """
+    return _proof(_CLIENT, secret, attach, challenge, binding)
+
+
+def server_proof(
+    secret: bytes, attach: Attach, challenge: bytes, binding: bytes
+) -> bytes:
+    """
+    Make the server's proof; the parameters are those of L{client_proof}.
+    """
+    return _proof(_SERVER, secret, attach, challenge, binding)
+
+
+def same_proof(given: bytes, expected: bytes) -> bool:
+    """
+    Compare two proofs in constant time.
+    """
+    return hmac.compare_digest(given, expected)
+
+
+def _proof(
+    label: bytes, secret: bytes, attach: Attach, challenge: bytes, binding: bytes
+) -> bytes:
+    # Each part but the last has a fixed size, so that no two inputs run together.
+    told = b"".join(
+        (
+            label,
+            attach.session,
+            attach.link.to_bytes(4, "big"),
+            attach.nonce,
+            challenge,
+            binding,
+        )
+    )
+    return hmac.digest(secret, told, sha256)
