@@ -37,6 +37,12 @@ def anything_goes(transport: ITransport) -> None:
     """
 
 
+class NotAdmitted(TransportError):
+    """
+    The admission has refused a connection.
+    """
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class GateRules:
     """
@@ -101,7 +107,7 @@ class Gate(Protocol):
         base = base_transport(transport)
         if self._rules.admission is not None:
             if not self._rules.admission.admit(base):
-                self._refuse(TransportError("the connection was not admitted"))
+                self._refuse(NotAdmitted("the connection was not admitted"))
                 return
             self._admitted = base
         apply_tcp_options(base, self._rules.tcp)
@@ -237,7 +243,10 @@ class ServerGateFactory(GateFactory):
 
 
 def _log_refusal(reason: Failure, address: IAddress) -> None:
-    if reason.check(TransportError):
+    if reason.check(NotAdmitted):
+        # There may be many of them, and who refuses them can say so.
+        _log.debug("no link with {peer}: {reason}", peer=address, reason=reason.value)
+    elif reason.check(TransportError):
         _log.info("no link with {peer}: {reason}", peer=address, reason=reason.value)
     else:
         _log.failure("no link with {peer}", reason, peer=address)

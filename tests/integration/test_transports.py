@@ -13,7 +13,11 @@ from typing import Any
 
 from twisted.internet import reactor
 from twisted.internet.defer import CancelledError, Deferred
-from twisted.internet.endpoints import TCP4ClientEndpoint, TCP4ServerEndpoint
+from twisted.internet.endpoints import (
+    TCP4ClientEndpoint,
+    TCP4ServerEndpoint,
+    serverFromString,
+)
 from twisted.internet.error import ConnectionDone, ConnectionLost
 from twisted.internet.threads import deferToThread
 from twisted.web.resource import Resource
@@ -211,6 +215,21 @@ class EverySchemeTests(LinkTestCase):
             self.assertEqual(
                 f"{taken}: cannot listen: Address already in use", str(error)
             )
+
+    async def test_listen_on_a_name(self) -> None:
+        for text, why in (
+            ("tcp://localhost:0", None),
+            ("tcp://no-such-name.invalid:0", "cannot listen: "),
+            ("tcp://192.0.2.1:0", "cannot listen: Cannot assign requested address"),
+        ):
+            url = LinkURL.parse(text)
+            endpoint = server_endpoint(reactor, url, self.server_settings())
+            listening = endpoint.listen(PeerFactory())
+            if why is None:
+                self.addCleanup((await listening).stopListening)
+            else:
+                error = await self.failure(listening)
+                self.assertIn(f"{url}: {why}", str(error))
 
     async def test_admission(self) -> None:
         for scheme in SCHEMES:
@@ -704,6 +723,28 @@ class WebSocketTests(LinkTestCase):
         await client.receive(len(data))
         self.assertEqual(data, client.received)
         await self.close(client, server)
+
+    async def test_in_a_site_over_tls(self) -> None:
+        servers, root = PeerFactory(Echo), Resource()
+        root.putChild(b"link", WebSocketLinkResource(servers, self.server_settings()))
+        issued = self.authority.issue("x", "localhost")
+        pem = issued.write(self.directory / "site.pem")
+        site = Site(root)
+        site.noisy = False
+        endpoint = serverFromString(
+            reactor, f"ssl:0:privateKey={pem}:certKey={pem}:interface=127.0.0.1"
+        )
+        port = await endpoint.listen(site)
+        self.addCleanup(port.stopListening)
+        url = LinkURL.parse(f"wss://localhost:{port_number(port)}/link")
+        server, client = await self.connect(url, servers, PeerFactory())
+        mine, theirs = link_facts(client.transport), link_facts(server.transport)
+        self.assertEqual(("wss", "wss"), (mine.scheme, theirs.scheme))
+        self.assertEqual(mine.channel_binding, theirs.channel_binding)
+        client.transport.write(bytes(300_000))
+        await client.receive(300_000)
+        await self.close(client, server)
+        self.flushWarnings()
 
     async def test_next_to_a_page(self) -> None:
         number = await self.site(PeerFactory())

@@ -260,6 +260,14 @@ class FactoryTests(GateTestCase):
         self.assertIn("192.168.1.1", message)
         self.assertIn("no TLS handshake within 10 s", message)
 
+    def test_lack_of_admission_is_hardly_worth_a_word(self) -> None:
+        rules = replace(RULES, admission=Admission(False))
+        gates = ServerGateFactory(self.factory, rules, self.clock)
+        gate = gates.buildProtocol(StringTransport().getPeer())
+        with capturedLogs() as events:
+            gate.makeConnection(StringTransport())
+        self.assertEqual([LogLevel.debug], [event["log_level"] for event in events])
+
     def test_success_is_not_logged(self) -> None:
         gate = self.server_gate()
         with capturedLogs() as events:

@@ -7,6 +7,7 @@ as far as they need no network.
 from __future__ import annotations
 
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import cast
 
@@ -19,9 +20,13 @@ from twisted.internet.error import (
     ConnectionRefusedError,
 )
 from twisted.internet.interfaces import (
+    IAddress,
+    IHostnameResolver,
+    IHostResolution,
     IListeningPort,
     IProtocol,
     IProtocolFactory,
+    IResolutionReceiver,
     IStreamClientEndpoint,
     IStreamServerEndpoint,
 )
@@ -64,6 +69,43 @@ class Pigeons:
 pigeons = Pigeons("pigeon")
 {more}
 """
+
+
+@implementer(IHostnameResolver)
+class Resolver:
+    """
+    Finds no address for any name.
+    """
+
+    def __init__(self, *, done: bool = True) -> None:
+        self.done = done
+
+    def resolveHostName(
+        self,
+        resolutionReceiver: IResolutionReceiver,
+        hostName: str,
+        portNumber: int = 0,
+        addressTypes: Sequence[type[IAddress]] | None = None,
+        transportSemantics: str = "TCP",
+    ) -> IHostResolution:
+        resolution = Resolution(hostName)
+        resolutionReceiver.resolutionBegan(resolution)
+        if self.done:
+            resolutionReceiver.resolutionComplete()
+        return resolution
+
+
+@implementer(IHostResolution)
+class Resolution:
+    """
+    The search for the addresses of a name.
+    """
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+
+    def cancel(self) -> None:
+        pass
 
 
 class BuiltInTests(SynchronousTestCase):
@@ -334,6 +376,33 @@ class ClientTests(SynchronousTestCase):
         self.assert_failed(
             connecting,
             "ws://127.0.0.1:7000: no WebSocket handshake within 10 s",
+            permanent=False,
+        )
+
+    def test_unresolvable(self) -> None:
+        self.reactor.nameResolver = Resolver()
+        for text in ("tls://nobody.example:7000", "ws://nobody.example"):
+            self.assert_failed(
+                self.connect(text),
+                f"{text}: the name 'nobody.example' cannot be resolved",
+                permanent=True,
+            )
+
+    def test_cancelled_while_the_name_is_resolved(self) -> None:
+        self.reactor.nameResolver = Resolver(done=False)
+        connecting = self.connect("tls://nobody.example:7000")
+        self.assertNoResult(connecting)
+        connecting.cancel()
+        self.failureResultOf(connecting, CancelledError)
+        self.assertEqual([], self.reactor.getDelayedCalls())
+
+    def test_name_that_takes_too_long(self) -> None:
+        self.reactor.nameResolver = Resolver(done=False)
+        connecting = self.connect("tls://nobody.example:7000")
+        self.reactor.advance(30)
+        self.assert_failed(
+            connecting,
+            "tls://nobody.example:7000: no answer within 30 s",
             permanent=False,
         )
 

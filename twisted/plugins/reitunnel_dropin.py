@@ -4,8 +4,16 @@ What Reitunnel gives to C{twistd} and to its own plugin points.
 
 from __future__ import annotations
 
+from twisted.application.service import ServiceMaker
+
 from reitunnel.hooks.auth import AuthHookFactory
 from reitunnel.hooks.logging import LoggingHookFactory
 
+service = ServiceMaker(
+    "Reitunnel",
+    "reitunnel.service.maker",
+    "Tunnels from a public server to services behind a NAT",
+    "reitunnel",
+)
 auth_hook = AuthHookFactory()
 logging_hook = LoggingHookFactory()

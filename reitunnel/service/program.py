@@ -1,0 +1,203 @@
+"""
+A server or a client as the one thing that a C{twistd} process does.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+from collections.abc import Callable
+from types import FrameType
+from typing import Any, Final
+
+from twisted.application.service import IService, IServiceCollection, MultiService
+from twisted.internet.defer import Deferred
+from twisted.logger import ILogObserver, Logger
+from twisted.python.components import Componentized
+from twisted.python.failure import Failure
+
+from reitunnel.errors import ReitunnelError
+from reitunnel.service.exits import ExitCode, NotStarted
+
+SIGNALS: Final = (signal.SIGTERM, signal.SIGINT)
+"""The signals that ask the process to stop."""
+
+SignalHandler = Callable[[int, FrameType | None], None]
+
+
+class Terminal:
+    """
+    Where somebody waits for the start of a daemon, which has no standard error.
+    """
+
+    def __init__(self, descriptor: int = 2) -> None:
+        """
+        @param descriptor: what to write to. It is duplicated, because C{twistd}
+            replaces the standard ones in a daemon.
+        """
+        self._descriptor: int | None = os.dup(descriptor)
+
+    def say(self, line: str) -> None:
+        """
+        Write a line, unless it is closed.
+        """
+        if self._descriptor is not None:
+            os.write(self._descriptor, f"{line}\n".encode(errors="backslashreplace"))
+
+    def close(self) -> None:
+        """
+        Leave the terminal alone. Closing it again does nothing.
+        """
+        if self._descriptor is not None:
+            os.close(self._descriptor)
+            self._descriptor = None
+
+
+class Program(MultiService):
+    """
+    Runs a service until it is asked to stop or cannot go on, and has the process
+    exit with the code that says which. Failures are one line in the log, and on
+    the terminal if the log is elsewhere.
+    """
+
+    _log = Logger()
+
+    def __init__(
+        self,
+        reactor: Any,
+        service: IService,
+        trouble: Callable[[], Deferred[Any]],
+        exit_code: ExitCode,
+        *,
+        observer: ILogObserver | None = None,
+        terminal: Terminal | None = None,
+        set_handler: Callable[[int, SignalHandler], object] = signal.signal,
+    ) -> None:
+        """
+        @param reactor: the reactor, which is stopped when the service fails.
+        @param service: what is run.
+        @param trouble: gives a Deferred that fails when the service cannot start
+            or go on.
+        @param exit_code: that of the process.
+        @param observer: what C{twistd} is to write the log with.
+        @param terminal: where a failed start is said besides the log.
+        @param set_handler: sets a signal's handler.
+        """
+        super().__init__()  # type: ignore[no-untyped-call]
+        self._reactor = reactor
+        self._trouble = trouble
+        self._exit_code = exit_code
+        self._observer = observer
+        self._terminal = terminal
+        self._set_handler = set_handler
+        self._watched = False
+        self._failure = ""
+        self._stopped: Deferred[None] | None = None
+        service.setServiceParent(self)
+
+    def setServiceParent(self, parent: IServiceCollection | Componentized) -> None:
+        """
+        Become the service of an application, and write its log.
+        """
+        if self._observer is not None and isinstance(parent, Componentized):
+            parent.setComponent(ILogObserver, self._observer)
+        super().setServiceParent(parent)  # type: ignore[no-untyped-call]
+
+    def privilegedStartService(self) -> None:
+        """
+        Start what needs privileges.
+
+        @raise NotStarted: when it is known already that the service cannot start.
+        """
+        # From here on the process has something to stop.
+        self._take_signals()
+        super().privilegedStartService()  # type: ignore[no-untyped-call]
+        self._watch()
+        if self._failure:
+            raise NotStarted(self._failure)
+
+    def startService(self) -> None:
+        """
+        Start.
+        """
+        super().startService()  # type: ignore[no-untyped-call]
+        if self._terminal is not None:
+            self._terminal.close()
+        self._watch()
+        self._reactor.callWhenRunning(self._take_signals)
+
+    def stopService(self) -> Deferred[None]:
+        """
+        Stop.
+
+        @return: fires when the service has stopped, or a second signal came.
+        """
+        stopping: Deferred[object] = super().stopService()  # type: ignore[no-untyped-call]
+        stopped: Deferred[None] = Deferred()
+        self._stopped = stopped
+
+        def done(_: object) -> None:
+            if not stopped.called:
+                stopped.callback(None)
+
+        stopping.addCallback(done)
+        return stopped
+
+    def asked_to_stop(self, name: str) -> None:
+        """
+        A signal came. The first one stops the reactor and so the service; another
+        one while it waits for its streams ends the wait.
+
+        @param name: the signal's.
+        """
+        if not self.running:
+            if self._stopped is not None and not self._stopped.called:
+                self._log.info("{signal} again: not waiting", signal=name)
+                self._stopped.callback(None)
+            return
+        self._log.info("stopping: {signal}", signal=name)
+        self._reactor.stop()
+
+    def _watch(self) -> None:
+        if not self._watched:
+            self._watched = True
+            self._trouble().addErrback(self._failed)
+
+    def _failed(self, failure: Failure) -> None:
+        """
+        The service cannot start, or cannot go on.
+        """
+        if self._stopped is not None:
+            # It was stopped before it knew.
+            return
+        error = failure.value
+        if isinstance(error, ReitunnelError):
+            self._failure = str(error)
+            self._log.critical("{reason}", reason=self._failure)
+        else:
+            self._failure = f"{type(error).__name__}: {error}"
+            self._log.failure("a defect", failure=failure)
+        self._exit_code.fail()
+        if not self.running:
+            # privilegedStartService raises.
+            if self._terminal is not None:
+                self._terminal.say(self._failure)
+            return
+        self._reactor.callWhenRunning(self._give_up)
+
+    def _give_up(self) -> None:
+        if self.running:
+            self._reactor.stop()
+
+    def _take_signals(self) -> None:
+        """
+        Handle the signals instead of the reactor, which sets its own handlers when
+        it begins to run. With those C{twistd} would die by the signal in the end
+        instead of exiting with 0, and a second signal would be in vain.
+        """
+        for number in SIGNALS:
+            self._set_handler(number, self._signalled)
+
+    def _signalled(self, number: int, frame: FrameType | None) -> None:
+        name = signal.Signals(number).name
+        self._reactor.callFromThread(self.asked_to_stop, name)

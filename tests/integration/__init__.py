@@ -1,0 +1,5 @@
+"""
+Tests with real sockets and real programs.
+"""
+
+from __future__ import annotations

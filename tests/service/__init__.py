@@ -1,0 +1,5 @@
+"""
+Tests of L{reitunnel.service}.
+"""
+
+from __future__ import annotations
