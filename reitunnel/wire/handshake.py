@@ -241,10 +241,15 @@ def handshake_reader() -> FrameReader:
     return FrameReader(MAX_HANDSHAKE_PAYLOAD)
 
 
-_SERVER_MESSAGES: Final[dict[FrameKind, type[Challenge | Welcome | Ended]]] = {
+_SERVER_MESSAGES: Final[
+    dict[FrameKind, type[Challenge | Welcome | Attached | Ended]]
+] = {
     FrameKind.CHALLENGE: Challenge,
     FrameKind.WELCOME: Welcome,
+    FrameKind.ATTACHED: Attached,
     FrameKind.REFUSED: Ended,
 }
 _FROM_SERVER: Final = frozenset(_SERVER_MESSAGES)
-_FROM_CLIENT: Final = frozenset({FrameKind.HELLO, FrameKind.RESPONSE})
+_FROM_CLIENT: Final = frozenset(
+    {FrameKind.HELLO, FrameKind.ATTACH, FrameKind.RESPONSE}
+)
