@@ -107,6 +107,11 @@ class ClientGreeting:
         Each frame was answered as it came.
         """
 
+    def link_full(self) -> None:
+        """
+        C{link.writable} tells.
+        """
+
     def link_writable(self) -> None:
         """
         Little is sent before the session begins: nothing waited.

@@ -32,11 +32,6 @@ class RawReceiver(Structural):
         Bytes of the stream came.
         """
 
-    def raw_ended(self) -> None:
-        """
-        The peer sends no more.
-        """
-
     def raw_lost(self, reason: Failure) -> None:
         """
         The link is gone.
@@ -83,6 +78,8 @@ class DataLink:
         self.stream = 0
         self._on_lost = on_lost
         self._receiver: RawReceiver | None = None
+        self._begun = False
+        self._early: list[bytes] = []
         self._heartbeat = Heartbeat(
             clock, heartbeat_interval, heartbeat_timeout, self._ping, link.abort
         )
@@ -97,10 +94,21 @@ class DataLink:
     def use(self, stream: int, receiver: RawReceiver) -> None:
         """
         Give it to a stream.
+
+        @raise RemoteProtocolError: when the peer has begun another stream on it.
         """
         self._heartbeat.stop()
-        self.stream = stream
         self._receiver = receiver
+        if not self._begun:
+            self.stream = stream
+            return
+        if self.stream != stream:
+            raise RemoteProtocolError("SWITCH names another stream")
+        self.link.resume_reading()
+        receiver.raw_began()
+        early, self._early = self._early, []
+        for data in early:
+            receiver.raw_received(data)
 
     def begin(self) -> None:
         """
@@ -157,17 +165,10 @@ class DataLink:
         """
         Bytes of the stream came.
         """
-        if self._receiver is not None:
-            self._receiver.raw_received(data)
-
-    def link_ended(self) -> None:
-        """
-        The peer sends no more.
-        """
         if self._receiver is None:
-            self.link.abort()
+            self._early.append(data)
         else:
-            self._receiver.raw_ended()
+            self._receiver.raw_received(data)
 
     def link_full(self) -> None:
         """
@@ -204,12 +205,17 @@ class DataLink:
     def _switched(self, frame: Frame) -> None:
         if decode_number(frame.payload) != self.number:
             raise RemoteProtocolError("SWITCH names another data link")
-        if self._receiver is None:
-            raise RemoteProtocolError("SWITCH on an idle data link")
-        if frame.stream != self.stream:
+        if self._receiver is not None and frame.stream != self.stream:
             raise RemoteProtocolError("SWITCH names another stream")
-        self.link.read_raw()
-        self._receiver.raw_began()
+        self.link.read_raw(self.raw_received)
+        self._begun = True
+        if self._receiver is not None:
+            self._receiver.raw_began()
+        else:
+            # The word on the control link is still on its way. No ping is answered
+            # from here on: if the word does not come, the heartbeat ends this.
+            self.stream = frame.stream
+            self.link.pause_reading()
 
     def _ping(self, payload: bytes) -> None:
         self.link.write([encode_frame(FrameKind.PING, 0, payload)])

@@ -55,6 +55,11 @@ class FrameReceiver(Structural):
         Every frame of what was read was given to L{frame_received}.
         """
 
+    def link_full(self) -> None:
+        """
+        The link has no room.
+        """
+
     def link_writable(self) -> None:
         """
         The link has room again.
@@ -100,13 +105,17 @@ class Link(Protocol):
         self._clock = clock
         self._closing = False
         self._reading = True
+        self._raw: Callable[[bytes], None] | None = None
         self._impatience: IDelayedCall | None = None
 
     def dataReceived(self, data: bytes) -> None:
         """
         Turn bytes into frames. What comes after the link was closed is dropped.
         """
-        if not self._closing:
+        if self._raw is not None:
+            if not self._closing:
+                self._raw(data)
+        elif not self._closing:
             try:
                 self._read(data)
             except RemoteProtocolError as error:
@@ -166,6 +175,13 @@ class Link(Protocol):
             self.writable = False
             self.transport.abortConnection()
 
+    def read_raw(self, receiver: Callable[[bytes], None]) -> None:
+        """
+        From here on there are no more frames, but bytes. Call it while the frame
+        is received that says so.
+        """
+        self._raw = receiver
+
     def pause_reading(self) -> None:
         """
         Read no more until L{resume_reading}. A link that is closing reads on.
@@ -187,6 +203,7 @@ class Link(Protocol):
         The transport is full.
         """
         self.writable = False
+        self.receiver.link_full()
 
     def resumeProducing(self) -> None:
         """
@@ -207,6 +224,10 @@ class Link(Protocol):
             if self._closing:
                 return
             self.receiver.frame_received(frame)
+            if self._raw is not None:
+                if rest := self.reader.take_rest():
+                    self._raw(rest)
+                return
         if not self._closing:
             self.receiver.batch_received()
 

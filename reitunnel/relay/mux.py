@@ -13,6 +13,7 @@ from twisted.python.failure import Failure
 
 from reitunnel.errors import Code, RemoteProtocolError
 from reitunnel.relay.addresses import host_and_port
+from reitunnel.relay.direct import DirectPath
 from reitunnel.relay.heartbeat import Heartbeat
 from reitunnel.relay.link import Link
 from reitunnel.relay.stream import StreamTransport
@@ -58,6 +59,12 @@ class MuxOwner(Structural):
         """
         The peer opened a stream: make a transport of it with
         L{Mux.transport_for}, or reset it.
+        """
+
+    def stream_switched(self, transport: StreamTransport, link: int) -> None:
+        """
+        The peer goes on with a stream on a data link that it has not had before:
+        attach the link to it, if it is there.
         """
 
     def peer_drains(self, code: Code, reason: str) -> None:
@@ -198,6 +205,11 @@ class Mux:
         """
         self._settle()
 
+    def link_full(self) -> None:
+        """
+        C{link.writable} tells.
+        """
+
     def link_writable(self) -> None:
         """
         Send what waited.
@@ -273,10 +285,18 @@ class Mux:
         match event:
             case events.DataReceived(stream, data):
                 self._streams[stream.number].received(data)
-            case events.EOFReceived(stream):
-                self._streams[stream.number].finished()
+            case events.EOFReceived(stream, raw):
+                self._streams[stream.number].finished(raw)
             case events.StreamAccepted(stream):
                 self._streams[stream.number].on_accepted()
+            case events.SwitchSent(stream, _):
+                if (path := self._path(stream)) is not None:
+                    path.went_out()
+            case events.SwitchDropped():
+                # The end was written in between: the mux carries it.
+                pass
+            case events.PeerSwitched(stream, link):
+                self._peer_switched(self._streams[stream.number], link)
             case events.StreamReset(stream, code, reason):
                 if (transport := self._streams.get(stream.number)) is not None:
                     transport.reset(code, reason)
@@ -296,6 +316,22 @@ class Mux:
                 self._owner.tunnel_ended(tunnel, code, reason, refused)
             case events.GoingAway(code, reason):
                 self._owner.peer_drains(code, reason)
+
+    def _path(self, stream: Stream) -> DirectPath | None:
+        transport = self._streams.get(stream.number)
+        return None if transport is None else transport.path
+
+    def _peer_switched(self, transport: StreamTransport, link: int) -> None:
+        if transport.path is None:
+            self._owner.stream_switched(transport, link)
+        path = transport.path
+        if path is None:
+            transport.abort(Code.LINK_LOST, "the data link is gone")
+        elif path.data_link.number != link:
+            raise RemoteProtocolError("SWITCH names another data link")
+        else:
+            path.peer_switched()
+            transport.switch()
 
     def _ping(self, payload: bytes) -> None:
         if self.session.peer_overdue:

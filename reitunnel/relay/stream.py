@@ -24,6 +24,8 @@ from zope.interface import implementer
 
 from reitunnel.errors import Code
 from reitunnel.interfaces import IHalfCloseTransport
+from reitunnel.relay.data_link import DataLink
+from reitunnel.relay.direct import DirectPath, Sending
 from reitunnel.relay.pull import PullAdapter
 from reitunnel.wire.frames import Buffer
 from reitunnel.wire.session import Session
@@ -137,8 +139,46 @@ class StreamTransport:
         self._eof_held = False
         self._linger: IDelayedCall | None = None
         self._reason: Failure | None = None
+        self._path: DirectPath | None = None
 
     # What its owner does.
+
+    @property
+    def path(self) -> DirectPath | None:
+        """
+        The data link of the stream, if it has one.
+        """
+        return self._path
+
+    def attach(self, data_link: DataLink) -> None:
+        """
+        Give the stream a data link. Its directions switch each on their own.
+
+        @raise RemoteProtocolError: when the peer uses the link for another stream.
+        """
+        self._path = DirectPath(self, data_link)
+        data_link.use(self.stream.number, self._path)
+
+    def switch(self) -> None:
+        """
+        Go on on the data link, after what is written. A direction that has ended,
+        or has switched, stays as it is.
+        """
+        path, stream = self._path, self.stream
+        if (
+            path is None
+            or path.sending is not Sending.MUX
+            or stream.local is not Half.OPEN
+            or stream.eof_queued
+            or self.lost
+        ):
+            return
+        path.sending = Sending.ASKED
+        if self._producer is not None and not self._producer_paused:
+            self._producer_paused = True
+            self._producer.pauseProducing()
+        self._carrier.session.switch(stream, path.data_link.number)
+        self._carrier.changed()
 
     def accept(self) -> None:
         """
@@ -187,15 +227,58 @@ class StreamTransport:
             self._held.append(data)
             self._deliver_held()
 
-    def finished(self) -> None:
+    def finished(self, raw: int = 0) -> None:
         """
         The other side sends no more.
+
+        @param raw: the bytes that it has sent on the data link, if it has switched.
+        """
+        if self._path is not None and self.stream.peer_switched:
+            self._path.peer_finished(raw)
+        else:
+            self.link_eof()
+
+    # What the data link tells.
+
+    def link_data(self, data: bytes) -> None:
+        """
+        Bytes came on the data link.
+        """
+        self.received(data)
+        self._throttle_link()
+
+    def link_eof(self) -> None:
+        """
+        All that the other side has sent has come.
         """
         self._eof_held = True
         if self.disconnecting:
             self._finish_if_agreed()
         else:
             self._deliver_held()
+
+    def link_full(self) -> None:
+        """
+        The data link has no room.
+        """
+        if self._producer is not None and not self._producer_paused:
+            self._producer_paused = True
+            self._producer.pauseProducing()
+
+    def link_writable(self) -> None:
+        """
+        The data link has room again.
+        """
+        self.drained()
+
+    def link_began(self) -> None:
+        """
+        This side sends on the data link now.
+        """
+        if self._eof_waits and not self._producer_paused:
+            self._eof_waits = False
+            self.loseWriteConnection()
+        self.drained()
 
     def drained(self) -> None:
         """
@@ -240,6 +323,11 @@ class StreamTransport:
         stream = self.stream
         if self.lost or stream.eof_queued or stream.said_eof or not data:
             return
+        path = self._path
+        if path is not None and path.takes_writes:
+            path.write(data)
+            self.on_written(len(data))
+            return
         carrier = self._carrier
         carrier.session.send(stream, data)
         self.on_written(len(data))
@@ -263,10 +351,19 @@ class StreamTransport:
         Send C{EOF} after what is written, and once a producer that is paused, or
         that is asked for each piece, is unregistered.
         """
-        if self._producer_paused or isinstance(self._producer, PullAdapter):
+        path = self._path
+        if (
+            self._producer_paused
+            or isinstance(self._producer, PullAdapter)
+            or (path is not None and path.sending is Sending.ASKED)
+        ):
             self._eof_waits = True
         elif not self.lost:
-            self._carrier.session.send_eof(self.stream)
+            sent = 0
+            if path is not None:
+                sent = path.sent
+                path.end()
+            self._carrier.session.send_eof(self.stream, sent)
             self._carrier.changed()
 
     def loseConnection(self) -> None:
@@ -351,6 +448,7 @@ class StreamTransport:
         Hold what comes.
         """
         self._paused = True
+        self._throttle_link()
 
     def resumeProducing(self) -> None:
         """
@@ -359,6 +457,7 @@ class StreamTransport:
         if self._protocol is not None:
             self._paused = False
             self._deliver_held()
+            self._throttle_link()
 
     def stopProducing(self) -> None:
         """
@@ -391,8 +490,7 @@ class StreamTransport:
         size = len(data)
         self._protocol.dataReceived(data)
         self.on_delivered(size)
-        self._carrier.session.consumed(self.stream, size)
-        self._carrier.changed()
+        self._give_credit(size)
 
     def _deliver_eof(self) -> None:
         protocol: object = self._protocol
@@ -414,9 +512,30 @@ class StreamTransport:
         """
         if self.stream.said_eof:
             return True
-        self._carrier.session.consumed(self.stream, size)
-        self._carrier.changed()
+        self._give_credit(size)
         return False
+
+    def _give_credit(self, size: int) -> None:
+        """
+        Give credit for bytes that came on the control link; they all came before
+        those of the data link, which need none.
+        """
+        credited = min(size, self.stream.unread)
+        if credited:
+            self._carrier.session.consumed(self.stream, credited)
+            self._carrier.changed()
+
+    def _throttle_link(self) -> None:
+        """
+        Read from the data link as long as what comes is taken.
+        """
+        path = self._path
+        if path is None or not path.receiving:
+            return
+        if self._held or self._paused:
+            path.data_link.link.pause_reading()
+        else:
+            path.data_link.link.resume_reading()
 
     def _finish_if_agreed(self) -> None:
         if self.stream.peer_finished and not (self.lost or self._eof_waits):
@@ -468,6 +587,8 @@ class StreamTransport:
         self.lost = self.disconnecting = True
         self._reason = reason
         self._held.clear()
+        if self._path is not None:
+            self._path.close(in_order=reason.check(ConnectionDone) is not None)
         if self._linger is not None:
             self._linger.cancel()
             self._linger = None

@@ -102,6 +102,11 @@ class Greeting:
         Each frame was answered as it came.
         """
 
+    def link_full(self) -> None:
+        """
+        C{link.writable} tells.
+        """
+
     def link_writable(self) -> None:
         """
         Little is sent before the session begins: nothing waited.

@@ -75,9 +75,13 @@ class DataReceived(Struct, frozen=True):
 class EOFReceived(Struct, frozen=True):
     """
     The peer sends no more on a stream.
+
+    @ivar raw: the bytes that it has sent on a data link, if it has switched;
+        some of them may still be on their way.
     """
 
     stream: Stream
+    raw: int = 0
 
 
 class SwitchSent(Struct, frozen=True):

@@ -90,7 +90,7 @@ _SHAPES: Final[dict[int, _Shape]] = {
     FrameKind.STREAM_CLOSE: _Shape(True, 0, 0),
     FrameKind.DATA: _Shape(True, 1, MAX_PAYLOAD),
     FrameKind.WINDOW: _Shape(True, 4, 4),
-    FrameKind.EOF: _Shape(True, 0, 0),
+    FrameKind.EOF: _Shape(True, 0, 8),
     FrameKind.SWITCH: _Shape(True, 4, 4),
     FrameKind.PING: _Shape(False, PING_SIZE, PING_SIZE),
     FrameKind.PONG: _Shape(False, PING_SIZE, PING_SIZE),

@@ -250,6 +250,4 @@ _SERVER_MESSAGES: Final[
     FrameKind.REFUSED: Ended,
 }
 _FROM_SERVER: Final = frozenset(_SERVER_MESSAGES)
-_FROM_CLIENT: Final = frozenset(
-    {FrameKind.HELLO, FrameKind.ATTACH, FrameKind.RESPONSE}
-)
+_FROM_CLIENT: Final = frozenset({FrameKind.HELLO, FrameKind.ATTACH, FrameKind.RESPONSE})

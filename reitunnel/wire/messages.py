@@ -192,6 +192,7 @@ _NOT_A_MESSAGE: Final = (
 )
 """What msgspec raises for a message that is none; C{ValueError} for bad UTF-8."""
 _NUMBER: Final = Layout(">I")
+_TOTAL: Final = Layout(">Q")
 
 
 def encode_message(kind: FrameKind, message: Struct, stream: int = 0) -> bytes:
@@ -239,6 +240,25 @@ def decode_number(payload: bytes) -> int:
     """
     number: int = _NUMBER.unpack(payload)[0]
     return number
+
+
+def encode_total(kind: FrameKind, stream: int, total: int) -> bytes:
+    """
+    Encode a frame whose payload is one unsigned 64-bit number.
+    """
+    return encode_frame(kind, stream, _TOTAL.pack(total))
+
+
+def decode_total(payload: bytes) -> int:
+    """
+    Decode the payload of such a frame.
+
+    @raise RemoteProtocolError: when it has another size.
+    """
+    if len(payload) != _TOTAL.size:
+        raise RemoteProtocolError(f"{len(payload)} bytes where 8 are due")
+    total: int = _TOTAL.unpack(payload)[0]
+    return total
 
 
 def known_code(number: int) -> Code:

@@ -112,7 +112,7 @@ class Session(TunnelMoves):
                     self._say_switch(stream)
                 else:
                     stream.eof_queued = False
-                    self._say_eof(stream)
+                    self._say_eof(stream, encode_frame(FrameKind.EOF, stream.number))
                 self._take_control(pieces)
                 continue
             size, taken = stream.take(min(chunk, stream.deficit))

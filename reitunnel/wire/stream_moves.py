@@ -12,8 +12,10 @@ from reitunnel.wire.messages import (
     clip,
     decode_message,
     decode_number,
+    decode_total,
     encode_message,
     encode_number,
+    encode_total,
     known_code,
 )
 from reitunnel.wire.streams import EARLY_CREDIT, MAX_CREDIT, Half, Stream
@@ -98,11 +100,13 @@ class StreamMoves(SessionBooks):
             if stream.send_credit:
                 self._scheduler.put(stream)
 
-    def send_eof(self, stream: Stream) -> None:
+    def send_eof(self, stream: Stream, raw: int = 0) -> None:
         """
         Say, after what is queued, that this side sends no more. Saying it again
-        does nothing. A switch that has not gone out yet is given up; after one
-        that has, the data link must have been told too.
+        does nothing. A switch that has not gone out yet is given up.
+
+        @param raw: the bytes that this side has sent on a data link, if it has
+            switched.
         """
         if stream.local is Half.OPEN:
             if stream.switch_queued:
@@ -111,7 +115,7 @@ class StreamMoves(SessionBooks):
             stream.eof_queued = True
             self._scheduler.put(stream)
         elif stream.local is Half.SWITCHED:
-            self._say_eof(stream)
+            self._say_eof(stream, encode_total(FrameKind.EOF, stream.number, raw))
         elif stream.local is Half.PENDING:
             raise LocalProtocolError(f"EOF on stream {stream.number}: not accepted")
 
@@ -143,7 +147,8 @@ class StreamMoves(SessionBooks):
         what was to be sent is queued, C{EOF} included. The word goes out when
         the queue is empty.
 
-        @raise LocalProtocolError: when either side has not said C{EOF}.
+        @raise LocalProtocolError: when the peer has not said C{EOF}, or this side
+            has not accepted the stream.
         """
         if stream.local is Half.ENDED:
             return
@@ -151,7 +156,8 @@ class StreamMoves(SessionBooks):
             raise LocalProtocolError(
                 f"STREAM_CLOSE on stream {stream.number}: the peer has not finished"
             )
-        self.send_eof(stream)
+        if stream.local is Half.OPEN:
+            self.send_eof(stream)
         stream.close_queued = True
         self._close_if_finishable(stream)
 
@@ -214,11 +220,16 @@ class StreamMoves(SessionBooks):
 
     def _eof(self, frame: Frame) -> None:
         stream = self._remote_stream(frame)
+        raw = 0
+        if stream.remote is Half.SWITCHED:
+            raw = decode_total(frame.payload)
+        elif frame.payload:
+            raise RemoteProtocolError("EOF: a total without a data link")
         stream.hear(FrameKind.EOF)
         self._promised -= stream.receive_credit
         stream.receive_credit = 0
         if stream.local is not Half.ENDED:
-            self.events.append(events.EOFReceived(stream))
+            self.events.append(events.EOFReceived(stream, raw))
 
     def _switch(self, frame: Frame) -> None:
         stream = self._remote_stream(frame)
@@ -302,9 +313,9 @@ class StreamMoves(SessionBooks):
         self._send(encode_message(FrameKind.STREAM_RESET, ended, stream.number))
         self._local_end(stream)
 
-    def _say_eof(self, stream: Stream) -> None:
+    def _say_eof(self, stream: Stream, frame: bytes) -> None:
         stream.say(FrameKind.EOF)
-        self._send(encode_frame(FrameKind.EOF, stream.number))
+        self._send(frame)
         if stream.close_queued:
             self._close_if_finishable(stream)
 

@@ -81,6 +81,7 @@ class Stream:
     @ivar queued: bytes that wait to be sent.
     @ivar switch_queued: the data link on which this side goes on once its queue
         is empty, or 0.
+    @ivar peer_switched: whether the peer has switched to a data link.
     @ivar blocked: whether the writer was told to wait for the queue to drain.
     @ivar listed: whether the scheduler holds it.
     @ivar deficit: bytes that it may still send in this turn.
@@ -98,6 +99,7 @@ class Stream:
         "number",
         "opener",
         "peer_finished",
+        "peer_switched",
         "queue",
         "queued",
         "receive_credit",
@@ -131,6 +133,7 @@ class Stream:
         self.switch_queued = 0
         self.said_eof = False
         self.peer_finished = False
+        self.peer_switched = False
         self.blocked = False
         self.listed = False
         self.deficit = 0
@@ -202,6 +205,8 @@ class Stream:
         self.remote = move
         if kind is FrameKind.EOF:
             self.peer_finished = True
+        elif kind is FrameKind.SWITCH:
+            self.peer_switched = True
 
     def drop_queue(self) -> None:
         """
