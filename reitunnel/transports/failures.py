@@ -69,7 +69,7 @@ def handshake_problem(reason: Failure) -> TransportError:
         return error
     if isinstance(error, Error):
         return tls_problem(error)
-    if isinstance(error.__cause__, TransportError):
+    if error is not None and isinstance(error.__cause__, TransportError):
         return error.__cause__
     return TransportError("the connection was closed before the link was ready")
 
