@@ -349,7 +349,7 @@ class LinkChannel(WebSocketAdapterProtocol, WebSocketProtocol):
             return
         received = self.data + data
         end = received.find(b"\r\n\r\n")
-        if max(end, -1) > MAX_HEAD or (end < 0 and len(received) > MAX_HEAD):
+        if end > MAX_HEAD or (end < 0 and len(received) > MAX_HEAD):
             self._refuse(TransportError("the head of the HTTP message is too long"))
             return
         try:

@@ -46,7 +46,8 @@ class LinkClientChannel(LinkChannel, WebSocketClientProtocol):
         """
         Say what to ask for.
         """
-        host = self._url.host
+        # A zone means nothing to others.
+        host = self._url.host.partition("%")[0]
         return ConnectingRequest(
             host=f"[{host}]" if ":" in host else host,
             port=self._url.port,

@@ -58,6 +58,14 @@ class OpeningTests(PairTestCase):
         channel.makeConnection(transport)
         self.assertIn(b"\r\nHost: [::1]:8080\r\n", transport.value())
 
+    def test_address_with_a_zone(self) -> None:
+        url = LinkURL.parse("ws://[fe80::1%eth0]:8080")
+        client = LinkClientFactory(self.client_factory, self.clock, 10, url)
+        channel = client.buildProtocol(None)
+        transport = StringTransport()
+        channel.makeConnection(transport)
+        self.assertIn(b"\r\nHost: [fe80::1]:8080\r\n", transport.value())
+
     def test_byte_by_byte(self) -> None:
         self.connect()
         self.wire.pump(step=1)
