@@ -127,6 +127,12 @@ class ClientGreeting:
         """
         The link was lost during the handshake.
         """
+        cause = reason.value.__cause__
+        if isinstance(cause, TransportError):
+            # In TLS 1.3 a client that is ready may still be told that it is not
+            # accepted.
+            self._fail(cause)
+            return
         text = reason.getErrorMessage().rstrip(".")
         self._fail(TransportError(f"the link was lost during the handshake: {text}"))
 

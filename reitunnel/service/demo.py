@@ -4,7 +4,7 @@ C{reitunnel demo}: a server, a client and a sample site in one process, over TLS
 
 from __future__ import annotations
 
-from collections.abc import Coroutine
+from collections.abc import Callable, Coroutine
 from contextlib import suppress
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -178,16 +178,23 @@ class DemoRun:
     _log = Logger()
 
     def __init__(
-        self, reactor: Any, options: DemoOptions, out: TextIO, err: TextIO
+        self,
+        reactor: Any,
+        options: DemoOptions,
+        out: TextIO,
+        err: TextIO,
+        make: Callable[[Any, Path], Demo] = Demo,
     ) -> None:
         """
         @param out: where the URL is printed.
         @param err: where it is said what failed.
+        @param make: makes the demo, of the reactor and a directory.
         """
         self._reactor = reactor
         self._options = options
         self._out = out
         self._err = err
+        self._make = make
         self._code = FAILED
         self._running: Deferred[None] | None = None
 
@@ -239,7 +246,7 @@ class DemoRun:
 
     async def _in_directory(self) -> None:
         with TemporaryDirectory(prefix="reitunnel-demo-") as directory:
-            demo = Demo(self._reactor, Path(directory))
+            demo = self._make(self._reactor, Path(directory))
             try:
                 await self._show(demo)
             finally:

@@ -38,7 +38,7 @@ def logs_to_the_terminal(twistd: Mapping[str, Any]) -> bool:
 
     @param twistd: the options of C{twistd}; empty without it.
     """
-    if twistd.get("syslog"):
+    if twistd.get("syslog") or twistd.get("logger"):
         return False
     name = twistd.get("logfile")
     return name == "-" or (not name and bool(twistd.get("nodaemon", True)))

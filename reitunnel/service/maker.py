@@ -5,6 +5,7 @@ describe.
 
 from __future__ import annotations
 
+import signal
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
@@ -25,7 +26,7 @@ from reitunnel.service.exits import (
 )
 from reitunnel.service.log_files import log_observer, logs_to_the_terminal
 from reitunnel.service.options import ServerOptions, ServiceOptions
-from reitunnel.service.program import Program, Terminal
+from reitunnel.service.program import Program, SignalHandler, Terminal
 
 
 class Options(ServiceOptions):
@@ -83,7 +84,9 @@ def make_program(reactor: Any, options: ServiceOptions, exit_code: ExitCode) -> 
         config = client_config = options.subOptions.configuration()
         service = client = build_client(reactor, client_config)
         trouble = client.when_over
-    observer = log_observer(reactor, twistd, config.log_format, config.log_level)
+    observer = None
+    if not twistd.get("logger"):
+        observer = log_observer(reactor, twistd, config.log_format, config.log_level)
     hide_traceback_of_not_started()
     return Program(
         reactor,
@@ -92,4 +95,12 @@ def make_program(reactor: Any, options: ServiceOptions, exit_code: ExitCode) -> 
         exit_code,
         observer=observer,
         terminal=None if logs_to_the_terminal(twistd) else Terminal(),
+        # The debugger of twistd has handlers of its own.
+        set_handler=_set_no_handler if twistd.get("debug") else signal.signal,
     )
+
+
+def _set_no_handler(number: int, handler: SignalHandler) -> None:
+    """
+    Leave a signal's handler as it is.
+    """

@@ -7,6 +7,7 @@ from __future__ import annotations
 import os
 import signal
 from collections.abc import Callable
+from contextlib import suppress
 from types import FrameType
 from typing import Any, Final
 
@@ -35,14 +36,19 @@ class Terminal:
         @param descriptor: what to write to. It is duplicated, because C{twistd}
             replaces the standard ones in a daemon.
         """
-        self._descriptor: int | None = os.dup(descriptor)
+        self._descriptor: int | None = None
+        # It may have been closed.
+        with suppress(OSError):
+            self._descriptor = os.dup(descriptor)
 
     def say(self, line: str) -> None:
         """
         Write a line, unless it is closed.
         """
         if self._descriptor is not None:
-            os.write(self._descriptor, f"{line}\n".encode(errors="backslashreplace"))
+            # Nobody may be there to read it.
+            with suppress(OSError):
+                os.write(self._descriptor, f"{line}\n".encode())
 
     def close(self) -> None:
         """
@@ -152,7 +158,7 @@ class Program(MultiService):
         """
         if not self.running:
             if self._stopped is not None and not self._stopped.called:
-                self._log.info("{signal} again: not waiting", signal=name)
+                self._log.info("{signal}: not waiting any longer", signal=name)
                 self._stopped.callback(None)
             return
         self._log.info("stopping: {signal}", signal=name)

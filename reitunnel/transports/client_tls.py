@@ -197,8 +197,9 @@ class TLSDial:
         session: SSL.Session | None,
         remember: Callable[[SSL.Session], None],
     ) -> None:
-        # An address may come with a zone, which is no part of it to others.
-        self.name = name.partition("%")[0]
+        # Neither the zone of an address nor the dot at the end of a name is part of
+        # it to others.
+        self.name = name.partition("%")[0].removesuffix(".")
         self.problem: TransportError | None = None
         self.full = False
         self._context = context

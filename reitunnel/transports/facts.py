@@ -103,10 +103,15 @@ def link_facts(transport: ITransport) -> ILinkFacts:
     )
 
 
-def _channel_binding(connection: SSL.Connection) -> bytes:
+def _channel_binding(connection: SSL.Connection) -> bytes | None:
     """
     The C{tls-exporter} of RFC 9266, section 4.2.
+
+    With TLS 1.2 it is only worth something if the master secret is an extended one
+    (RFC 7627), which pyOpenSSL cannot tell: so there is none.
     """
+    if connection.get_protocol_version() < SSL.TLS1_3_VERSION:
+        return None
     return connection.export_keying_material(_BINDING_LABEL, _BINDING_LENGTH, b"")
 
 

@@ -69,17 +69,24 @@ def handshake_problem(reason: Failure) -> TransportError:
         return error
     if isinstance(error, Error):
         return tls_problem(error)
+    if error is not None and isinstance(error.__cause__, TransportError):
+        return error.__cause__
     return TransportError("the connection was closed before the link was ready")
 
 
 def without_openssl(reason: Failure) -> Failure:
     """
     Why a connection was lost, for protocols that know nothing of OpenSSL.
+
+    @return: has the L{TransportError} that says what OpenSSL meant as its cause.
     """
     if isinstance(reason.value, ConnectionClosed):
         return reason
     if isinstance(reason.value, Error):
-        return Failure(ConnectionLost(str(tls_problem(reason.value))))
+        problem = tls_problem(reason.value)
+        lost = ConnectionLost(str(problem))
+        lost.__cause__ = problem
+        return Failure(lost)
     return Failure(ConnectionLost(str(reason.value)))
 
 

@@ -238,11 +238,14 @@ class ServerGateFactory(GateFactory):
         Build a gate.
         """
         gate = super().buildProtocol(addr)
-        gate.ready.addErrback(_log_refusal, addr)
+        gate.ready.addErrback(log_refusal, addr)
         return gate
 
 
-def _log_refusal(reason: Failure, address: IAddress) -> None:
+def log_refusal(reason: Failure, address: IAddress | None) -> None:
+    """
+    Log why there is no link with a peer.
+    """
     if reason.check(NotAdmitted):
         # There may be many of them, and who refuses them can say so.
         _log.debug("no link with {peer}: {reason}", peer=address, reason=reason.value)

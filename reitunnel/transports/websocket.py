@@ -5,8 +5,8 @@ A WebSocket seen as a transport of bytes.
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import Final, cast
 from typing import Protocol as Structural
+from typing import cast
 
 from OpenSSL.crypto import X509
 from twisted.internet.interfaces import (
@@ -23,9 +23,7 @@ from zope.interface import implementer
 
 from reitunnel.interfaces import ILinkTransport
 from reitunnel.transports.layers import LayeredTransport, tls_connection
-
-MAX_MESSAGE: Final = 1024 * 1024
-"""The size, in bytes, of the largest message that is sent or taken."""
+from reitunnel.transports.websocket_frames import MAX_MESSAGE
 
 Buffer = bytes | memoryview
 

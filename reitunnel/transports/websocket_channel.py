@@ -9,21 +9,10 @@ of which a link consists, are taken here in one pass over the bytes that were re
 from __future__ import annotations
 
 import os
-import struct
-from http import HTTPStatus
 from typing import Any, Final
 
-from autobahn.twisted.websocket import (
-    WebSocketAdapterProtocol,
-    WebSocketClientProtocol,
-    WebSocketServerProtocol,
-)
+from autobahn.twisted.websocket import WebSocketAdapterProtocol
 from autobahn.websocket.protocol import WebSocketProtocol
-from autobahn.websocket.types import (
-    ConnectingRequest,
-    ConnectionDeny,
-    ConnectionRequest,
-)
 from twisted.internet.defer import Deferred
 from twisted.internet.error import ConnectionClosed, ConnectionDone, ConnectionLost
 from twisted.internet.interfaces import (
@@ -42,8 +31,13 @@ from reitunnel.interfaces import ILinkTransport
 from reitunnel.transports.failures import handshake_problem
 from reitunnel.transports.layers import abort
 from reitunnel.transports.masking import Masker, new_masker
-from reitunnel.transports.urls import LinkURL
-from reitunnel.transports.websocket import MAX_MESSAGE, Buffer, WebSocketTransport
+from reitunnel.transports.websocket import Buffer, WebSocketTransport
+from reitunnel.transports.websocket_frames import (
+    MAX_MESSAGE,
+    NoHead,
+    make_head,
+    read_head,
+)
 
 SUBPROTOCOL: Final = "reitunnel.1"
 """What is negotiated as the subprotocol."""
@@ -56,17 +50,8 @@ _OPEN: Final = WebSocketProtocol.STATE_OPEN
 _CLOSING: Final = WebSocketProtocol.STATE_CLOSING
 _CLOSED: Final = WebSocketProtocol.STATE_CLOSED
 
-_WHOLE_BINARY: Final = 0x82
-"""The first byte of a binary message in one frame."""
-
-_MASKED: Final = 0x80
 _UNSUPPORTED_DATA: Final = WebSocketProtocol.CLOSE_STATUS_CODE_UNSUPPORTED_DATA
 _TOO_BIG: Final = WebSocketProtocol.CLOSE_STATUS_CODE_MESSAGE_TOO_BIG
-
-_TRY_AGAIN: Final = frozenset(
-    {HTTPStatus.REQUEST_TIMEOUT, HTTPStatus.TOO_EARLY, HTTPStatus.TOO_MANY_REQUESTS}
-)
-"""Answers of the 4xx kind that may be others the next time."""
 
 
 class _Quiet:
@@ -215,22 +200,14 @@ class LinkChannel(WebSocketAdapterProtocol, WebSocketProtocol):
         if self.state != _OPEN:
             return
         size = len(data)
-        mask_bit = _MASKED if self.masks else 0
-        if size < 126:
-            head = bytes((_WHOLE_BINARY, mask_bit | size))
-        elif size < 0x10000:
-            head = struct.pack("!BBH", _WHOLE_BINARY, mask_bit | 126, size)
-        else:
-            head = struct.pack("!BBQ", _WHOLE_BINARY, mask_bit | 127, size)
         if self.masks:
             # Not from a generator that can be guessed: whoever chooses the bytes
             # must not choose what goes over the wire (RFC 6455, section 10.3).
             mask = os.urandom(4)
-            self.transport.writeSequence(
-                (head + mask, new_masker(mask, size).process(data))
-            )
+            head, payload = make_head(size, mask), new_masker(mask, size).process(data)
         else:
-            self.transport.writeSequence((head, bytes(data)))
+            head, payload = make_head(size), bytes(data)
+        self.transport.writeSequence((head, payload))
 
     def close(self) -> None:
         """
@@ -372,7 +349,7 @@ class LinkChannel(WebSocketAdapterProtocol, WebSocketProtocol):
             return
         received = self.data + data
         end = received.find(b"\r\n\r\n")
-        if max(end, -1) > MAX_HEAD or (end < 0 and len(received) > MAX_HEAD):
+        if end > MAX_HEAD or (end < 0 and len(received) > MAX_HEAD):
             self._refuse(TransportError("the head of the HTTP message is too long"))
             return
         try:
@@ -421,7 +398,7 @@ class LinkChannel(WebSocketAdapterProtocol, WebSocketProtocol):
         read.
 
         @return: whether that is all for now. If not, there is something else in
-            front, which is for autobahn.
+            front, which is for autobahn to read, or to refuse.
         """
         data = self.data
         size = len(data)
@@ -429,12 +406,11 @@ class LinkChannel(WebSocketAdapterProtocol, WebSocketProtocol):
         try:
             while position < size:
                 if not self._missing:
-                    begin = self._begin_binary(data, position)
-                    if begin is None:
-                        return False
-                    if begin < 0:
-                        return True
-                    position = begin
+                    head = read_head(data, position, masked=not self.masks)
+                    if isinstance(head, NoHead):
+                        return head is NoHead.INCOMPLETE
+                    position, self._missing, mask = head
+                    self._masker = new_masker(mask, head.size) if mask else None
                 stop = min(size, position + self._missing)
                 piece = data[position:stop]
                 if self._masker is not None:
@@ -447,48 +423,6 @@ class LinkChannel(WebSocketAdapterProtocol, WebSocketProtocol):
             return True
         finally:
             self.data = data[position:]
-
-    def _begin_binary(self, data: bytes, start: int) -> int | None:
-        """
-        Read the head of a frame.
-
-        @return: where the payload begins; -1 if the head is not complete; L{None}
-            if it is for autobahn, to read or to refuse.
-        """
-        size = len(data) - start
-        mask_bit = 0 if self.masks else _MASKED
-        if data[start] != _WHOLE_BINARY:
-            return None
-        if size < 2:
-            return -1
-        if data[start + 1] & _MASKED != mask_bit:
-            return None
-        length = data[start + 1] & 0x7F
-        head = 2
-        if length == 126:
-            head = 4
-            if size < head:
-                return -1
-            length = int.from_bytes(data[start + 2 : start + 4], "big")
-            if length < 126:
-                return None
-        elif length == 127:
-            head = 10
-            if size < head:
-                return -1
-            length = int.from_bytes(data[start + 2 : start + 10], "big")
-            if length < 0x10000:
-                return None
-        if length > MAX_MESSAGE:
-            return None
-        if mask_bit:
-            head += 4
-            if size < head:
-                return -1
-            mask = data[start + head - 4 : start + head]
-            self._masker = new_masker(mask, length)
-        self._missing = length
-        return start + head
 
     def _deliver(self, data: bytes) -> None:
         if data and self._link is not None and self.state == _OPEN:
@@ -539,140 +473,3 @@ class LinkChannel(WebSocketAdapterProtocol, WebSocketProtocol):
     def _stop_timer(self) -> None:
         if self._timer is not None and self._timer.active():
             self._timer.cancel()
-
-
-class LinkServerChannel(LinkChannel, WebSocketServerProtocol):
-    """
-    A server's channel.
-    """
-
-    masks = False
-
-    def __init__(
-        self,
-        factory: IProtocolFactory,
-        clock: IReactorTime,
-        timeout: float,
-        path: str | None,
-    ) -> None:
-        """
-        @param path: what clients must ask for; L{None} if that was looked at
-            before.
-        """
-        super().__init__(factory, clock, timeout)
-        self._path = path
-
-    def onConnect(self, request: ConnectionRequest) -> str:
-        """
-        Look at a request that autobahn finds to be in order.
-        """
-        if self._path is not None and request.path != self._path:
-            raise ConnectionDeny(HTTPStatus.NOT_FOUND.value, "no such path")
-        if request.origin:
-            # Browsers say where a page comes from; no client of ours does. Any
-            # page could otherwise talk to a server on its visitor's machine.
-            raise ConnectionDeny(HTTPStatus.FORBIDDEN.value, "browsers have no access")
-        if SUBPROTOCOL not in request.protocols:
-            raise ConnectionDeny(
-                HTTPStatus.BAD_REQUEST.value,
-                f"the client does not speak {SUBPROTOCOL}",
-            )
-        return SUBPROTOCOL
-
-    def failHandshake(
-        self,
-        reason: str,
-        code: int = HTTPStatus.BAD_REQUEST.value,
-        responseHeaders: list[tuple[str, str]] | None = None,
-    ) -> None:
-        """
-        Refuse a request.
-        """
-        asked_for = getattr(self, "http_request_path", self._path)
-        if self._path is not None and asked_for != self._path:
-            # Whatever else is wrong with it.
-            code, reason = HTTPStatus.NOT_FOUND.value, "no such path"
-        self.sendHttpErrorResponse(code, reason, responseHeaders)
-        self._fail(TransportError(reason))
-        self._start_timer(self._abort)
-        self.dropConnection(abort=False)
-
-    def sendHttpErrorResponse(
-        self,
-        code: int,
-        reason: str,
-        responseHeaders: list[tuple[str, str]] | None = None,
-    ) -> None:
-        """
-        Answer with an error. The reason stays in the log: it may quote what the
-        client has sent.
-        """
-        status = HTTPStatus(code)
-        body = f"{status.phrase}\n"
-        headers = [
-            ("Connection", "close"),
-            ("Content-Type", "text/plain; charset=utf-8"),
-            ("Content-Length", str(len(body))),
-            *(responseHeaders or ()),
-        ]
-        if status == HTTPStatus.UPGRADE_REQUIRED:
-            headers.append(("Upgrade", "websocket"))
-        lines = [f"HTTP/1.1 {code} {status.phrase}"]
-        lines += [f"{name}: {value}" for name, value in headers]
-        self.sendData("\r\n".join([*lines, "", body]).encode("ascii"))
-
-
-class LinkClientChannel(LinkChannel, WebSocketClientProtocol):
-    """
-    A client's channel.
-    """
-
-    masks = True
-
-    def __init__(
-        self,
-        factory: IProtocolFactory,
-        clock: IReactorTime,
-        timeout: float,
-        url: LinkURL,
-    ) -> None:
-        """
-        @param url: what is asked for.
-        """
-        super().__init__(factory, clock, timeout)
-        self._url = url
-        self.http_status_line = ""
-
-    def onConnecting(self, transport_details: object) -> ConnectingRequest:
-        """
-        Say what to ask for.
-        """
-        host = self._url.host
-        return ConnectingRequest(
-            host=f"[{host}]" if ":" in host else host,
-            port=self._url.port,
-            resource=self._url.path,
-            useragent="reitunnel",
-            protocols=[SUBPROTOCOL],
-        )
-
-    def failHandshake(self, reason: str) -> None:
-        """
-        The server's answer is not what it must be.
-        """
-        self._refuse(self._explain(reason))
-
-    def _explain(self, reason: str) -> TransportError:
-        words = self.http_status_line.split()
-        if len(words) < 2 or not (words[1].isascii() and words[1].isdigit()):
-            return TransportError("the server does not speak HTTP", permanent=True)
-        code = int(words[1])
-        if code == HTTPStatus.SWITCHING_PROTOCOLS:
-            return TransportError(
-                f"the server's WebSocket handshake is wrong: {reason}", permanent=True
-            )
-        phrase = next((f" ({s.phrase})" for s in HTTPStatus if s.value == code), "")
-        return TransportError(
-            f"the server answers HTTP {code}{phrase} instead of a WebSocket",
-            permanent=code < 500 and code not in _TRY_AGAIN,
-        )

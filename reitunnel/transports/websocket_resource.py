@@ -18,7 +18,7 @@ from zope.interface import implementer
 from reitunnel.interfaces import ILinkTransport
 from reitunnel.transports.gate import GateRules, ServerGateFactory
 from reitunnel.transports.settings import ServerTransportSettings
-from reitunnel.transports.websocket_endpoints import LinkServerFactory
+from reitunnel.transports.websocket_server import LinkServerFactory
 
 _BODY: Final = b"This is a WebSocket.\n"
 

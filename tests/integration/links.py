@@ -4,6 +4,9 @@ What the integration tests of transports have in common.
 
 from __future__ import annotations
 
+import contextlib
+import socket
+import ssl
 from collections.abc import Callable
 from hashlib import sha256
 from pathlib import Path
@@ -19,12 +22,14 @@ from twisted.python.failure import Failure
 from twisted.trial.unittest import TestCase
 from zope.interface import implementer
 
+from reitunnel.errors import TransportError
 from reitunnel.transports import (
     ClientTLS,
     ClientTransportSettings,
     LinkURL,
     ServerCertificates,
     ServerTransportSettings,
+    TCPOptions,
     client_endpoint,
     server_endpoint,
 )
@@ -33,6 +38,9 @@ from tests.transports.support import Recorder, RecorderFactory
 
 SHORT = 0.3
 """Seconds after which tests that wait for a time-out get it."""
+
+SMALL_BUFFERS = TCPOptions(send_buffer=65536, receive_buffer=65536)
+"""What fits in between is little next to what is sent."""
 
 
 class Peer(Recorder):
@@ -325,12 +333,6 @@ class Echo(Peer):
         self.transport.write(data)
 
 
-class Silent(Peer):
-    """
-    Says nothing.
-    """
-
-
 def factory_of(protocol: type[Recorder]) -> Factory[Any]:
     """
     A factory without memory.
@@ -338,3 +340,35 @@ def factory_of(protocol: type[Recorder]) -> Factory[Any]:
     factory: Factory[Any] = Factory.forProtocol(protocol)
     factory.noisy = False
     return factory
+
+
+async def failure_of(test: LinkTestCase, waiting: Deferred[Any]) -> TransportError:
+    """
+    The error that something fails with.
+    """
+    try:
+        result = await waiting
+    except TransportError as error:
+        return error
+    return test.fail(f"no failure, but {result!r}")
+
+
+def talk_tls(ca: Path, number: int, alpn: str | None, data: bytes) -> bytes:
+    """
+    Speak TLS with the help of Python's own library, in a thread.
+
+    @return: what the server sends until it closes.
+    """
+    context = ssl.create_default_context(cafile=str(ca))
+    if alpn is not None:
+        context.set_alpn_protocols([alpn])
+    with (
+        socket.create_connection(("127.0.0.1", number), timeout=20) as plain,
+        context.wrap_socket(plain, server_hostname="localhost") as wrapped,
+    ):
+        received = b""
+        with contextlib.suppress(OSError):
+            wrapped.sendall(data)
+            while piece := wrapped.recv(65536):
+                received += piece
+        return received

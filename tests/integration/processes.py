@@ -68,8 +68,9 @@ class _Wait:
     A wait for text.
     """
 
-    def __init__(self, pattern: re.Pattern[str]) -> None:
+    def __init__(self, pattern: re.Pattern[str], count: int) -> None:
         self.pattern = pattern
+        self.count = count
         self.found: Deferred[re.Match[str]] = Deferred()
 
 
@@ -116,29 +117,33 @@ class Running(ProcessProtocol):
         """
         return self._gone
 
-    def wait_for(self, pattern: str) -> Deferred[re.Match[str]]:
+    def wait_for(self, pattern: str, count: int = 1) -> Deferred[re.Match[str]]:
         """
         Wait until the program has said something.
 
         @param pattern: a regular expression, searched in all of L{output}, in which
             C{^} and C{$} are the ends of a line.
-        @return: fires with the match. It fails with L{ProcessFailed} if the program
-            ends first or L{PATIENCE} is over.
+        @param count: how many times it must have said so.
+        @return: fires with the match, the last of them. It fails with
+            L{ProcessFailed} if the program ends first or L{PATIENCE} is over.
         """
-        wait = _Wait(re.compile(pattern, re.MULTILINE))
+        wait = _Wait(re.compile(pattern, re.MULTILINE), count)
         self._waits.append(wait)
         self._look()
-        return self._in_time(wait.found, f"did not say {pattern!r}")
+        times = "" if count == 1 else f" {count} times"
+        return self._in_time(wait.found, f"did not say {pattern!r}{times}")
 
-    def finished(self) -> Deferred[Finished]:
+    def finished(self, patience: float = PATIENCE) -> Deferred[Finished]:
         """
         Wait until the program has exited and its streams are closed. A daemon that
         it left behind may go on.
+
+        @param patience: how long to wait, in seconds.
         """
         waiting: Deferred[Finished] = Deferred()
         self._on_finished.append(waiting)
         self._tell()
-        return self._in_time(waiting, "did not exit")
+        return self._in_time(waiting, "did not exit", patience)
 
     def gone(self) -> Deferred[None]:
         """
@@ -210,10 +215,10 @@ class Running(ProcessProtocol):
 
     def _look(self) -> None:
         for wait in tuple(self._waits):
-            match = wait.pattern.search(self.output)
-            if match is not None:
+            matches = list(wait.pattern.finditer(self.output))
+            if len(matches) >= wait.count:
                 self._waits.remove(wait)
-                wait.found.callback(match)
+                wait.found.callback(matches[wait.count - 1])
 
     def _tell(self) -> None:
         if self._code is not None and not self._open:
@@ -231,12 +236,14 @@ class Running(ProcessProtocol):
             for ended in gone:
                 ended.callback(None)
 
-    def _in_time(self, waiting: Deferred[_T], complaint: str) -> Deferred[_T]:
+    def _in_time(
+        self, waiting: Deferred[_T], complaint: str, patience: float = PATIENCE
+    ) -> Deferred[_T]:
         def explain(failure: Failure) -> NoReturn:
             failure.trap(TimeoutError)
-            raise self._failed(f"{complaint} within {PATIENCE:g} s")
+            raise self._failed(f"{complaint} within {patience:g} s")
 
-        return waiting.addTimeout(PATIENCE, reactor).addErrback(explain)
+        return waiting.addTimeout(patience, reactor).addErrback(explain)
 
     def _failed(self, complaint: str) -> ProcessFailed:
         code = "running" if self._code is None else f"exit code {self._code}"

@@ -7,6 +7,7 @@ from __future__ import annotations
 import json
 import os
 import signal
+import sys
 from pathlib import Path
 
 from twisted.internet.address import IPv4Address
@@ -184,7 +185,7 @@ class StopTests(CommandTestCase):
         server.signal("INT")
         await server.wait_for("waiting up to 3600.0 s for 1 streams")
         finished = await server.stop("INT")
-        self.assertIn("SIGINT again: not waiting", finished.out)
+        self.assertIn("SIGINT: not waiting any longer", finished.out)
         self.assertEqual(0, finished.code, finished)
 
 
@@ -567,6 +568,24 @@ class OtherCommandTests(CommandTestCase):
     async def test_twistd_knows_the_plugin(self) -> None:
         finished = await self.run_to_end("twistd", "--help")
         self.assertRegex(finished.out, r"(?m)^    reitunnel +Tunnels from a public")
+
+    async def test_no_reactor(self) -> None:
+        """
+        Nothing that is imported to find or describe the plugin installs a reactor:
+        C{twistd --reactor} could not do so any more.
+        """
+        script = (
+            "import sys; import twisted.plugins.reitunnel_dropin; "
+            "import reitunnel.service.maker, reitunnel.service.command; "
+            "sys.exit('twisted.internet.reactor' in sys.modules)"
+        )
+        finished = await self.run_to_end(sys.executable, "-c", script)
+        self.assertEqual(Finished(0, "", ""), finished)
+
+    async def test_other_reactor(self) -> None:
+        server, _ = await self.start_server("reitunnel", "-r", "poll", *OPEN_SERVER)
+        finished = await server.stop()
+        self.assertEqual(0, finished.code, finished)
 
     async def test_demo_once(self) -> None:
         finished = await self.run_to_end("reitunnel", "demo", "--once")

@@ -5,7 +5,6 @@ Tests of L{reitunnel.transports.certificates} and L{reitunnel.transports.context
 from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
-from pathlib import Path
 
 from cryptography import x509
 from cryptography.hazmat.primitives.asymmetric import rsa
@@ -488,6 +487,3 @@ class ConnectionsTests(ServerTestCase):
     def test_interface(self) -> None:
         connections = ServerConnections(ServerCertificates(self.server_pem()))
         verifyObject(IOpenSSLServerConnectionCreator, connections)
-
-    def test_path_type(self) -> None:
-        self.assertIsInstance(self.server_pem(), Path)

@@ -77,6 +77,10 @@ class VerificationTests(ClientTestCase):
     def test_address_with_a_zone(self) -> None:
         self.connect(self.server("fe80::1"), self.dial("fe80::1%eth0"))
 
+    def test_dot_at_the_end(self) -> None:
+        server, _ = self.connect(self.server(), self.dial("localhost."))
+        self.assertEqual(b"localhost", server.get_servername())
+
     def test_alpn(self) -> None:
         server, _ = self.connect(self.server(), self.dial("localhost"))
         self.assertEqual(LINK_PROTOCOL, server.get_alpn_proto_negotiated())

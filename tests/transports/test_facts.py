@@ -76,14 +76,17 @@ class FactsTests(CertificateTestCase):
         self.assertIs(transport, link_facts(transport))
 
     def shake_hands(
-        self, *, with_certificate: bool
+        self, *, with_certificate: bool = False, old: bool = False
     ) -> tuple[SSL.Connection, SSL.Connection]:
         certificates = ServerCertificates(
             self.server_pem(),
             client_ca=self.ca_file(),
             require_client_certificate=False,
+            minimum_version="1.2" if old else "1.3",
         )
-        context = new_context(SSL.TLS_CLIENT_METHOD, "1.3")
+        context = new_context(SSL.TLS_CLIENT_METHOD, "1.2")
+        if old:
+            context.set_max_proto_version(SSL.TLS1_2_VERSION)
         context.set_alpn_protos([LINK_PROTOCOL])
         if with_certificate:
             self.issued = self.authority.issue(
@@ -97,7 +100,7 @@ class FactsTests(CertificateTestCase):
         return server, client
 
     def test_tls(self) -> None:
-        server, client = self.shake_hands(with_certificate=False)
+        server, client = self.shake_hands()
         mine, theirs = (link_facts(TLSTransport(side)) for side in (server, client))
         self.assertEqual("tls", mine.scheme)
         self.assertTrue(mine.secure)
@@ -109,9 +112,15 @@ class FactsTests(CertificateTestCase):
     def test_binding_of_another_connection(self) -> None:
         bindings = set()
         for _ in range(2):
-            server, _client = self.shake_hands(with_certificate=False)
+            server, _client = self.shake_hands()
             bindings.add(link_facts(TLSTransport(server)).channel_binding)
         self.assertEqual(2, len(bindings))
+
+    def test_no_binding_with_old_tls(self) -> None:
+        server, _client = self.shake_hands(old=True)
+        facts = link_facts(TLSTransport(server))
+        self.assertTrue(facts.secure)
+        self.assertIsNone(facts.channel_binding)
 
     def test_certificate(self) -> None:
         server, _ = self.shake_hands(with_certificate=True)
@@ -130,7 +139,7 @@ class FactsTests(CertificateTestCase):
         )
 
     def test_certificate_that_nobody_has_verified(self) -> None:
-        _, client = self.shake_hands(with_certificate=False)
+        _, client = self.shake_hands()
         self.assertIsNotNone(client.get_peer_certificate())
         self.assertIsNone(link_facts(TLSTransport(client)).certificate)
 

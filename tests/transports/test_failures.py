@@ -103,6 +103,17 @@ class WithoutOpenSSLTests(SynchronousTestCase):
         reason.trap(ConnectionLost)
         self.assertIn("the peer wants a certificate", str(reason.value))
 
+    def test_meaning_is_kept(self) -> None:
+        """
+        What OpenSSL said is known to whoever asks why there is no link. In TLS 1.3
+        a client has its handshake behind it when it hears that the server does not
+        accept its certificate.
+        """
+        reason = without_openssl(Failure(openssl("alert certificate required")))
+        problem = handshake_problem(reason)
+        self.assertEqual("the peer wants a certificate", str(problem))
+        self.assertTrue(problem.permanent)
+
     def test_anything_else(self) -> None:
         reason = without_openssl(Failure(ValueError("odd")))
         reason.trap(ConnectionLost)

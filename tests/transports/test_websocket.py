@@ -17,7 +17,7 @@ from zope.interface.verify import verifyObject
 
 from reitunnel.interfaces import ILinkTransport
 from reitunnel.transports import WebSocketTransport, link_facts
-from reitunnel.transports.websocket import MAX_MESSAGE
+from reitunnel.transports.websocket_frames import MAX_MESSAGE
 from tests.transports.support import Recorder
 
 

@@ -21,7 +21,7 @@ from reitunnel.transports import (
 )
 from tests.transports.support import Admission, RecorderFactory
 from tests.transports.test_websocket import Pushing
-from tests.transports.test_websocket_channel import REQUEST, frame, frames
+from tests.transports.websocket_support import REQUEST, frame, frames
 
 
 class ResourceTests(SynchronousTestCase):
