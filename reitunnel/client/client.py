@@ -114,6 +114,13 @@ class Client(Service):
         self._given_up: ReitunnelError | None = None
         self._drained: Deferred[None] | None = None
 
+    @property
+    def wants_data_links(self) -> bool:
+        """
+        Whether the client can carry streams on data links.
+        """
+        return self.config.carrier != "mux" and self.config.pool_size > 0
+
     # What embedding programs use.
 
     @property

@@ -80,7 +80,7 @@ class SessionEndpoint:
         begun: list[ClientSession] = []
 
         def begin(link: Link, facts: ILinkFacts, welcome: Welcome) -> None:
-            session = ClientSession(client, link, facts, welcome)
+            session = ClientSession(client, link, facts, welcome, self._endpoint)
             session.mux.start()
             begun.append(session)
 
@@ -90,6 +90,7 @@ class SessionEndpoint:
             client.client_id,
             client.config.timeouts.handshake,
             begin,
+            direct=client.wants_data_links,
         )
         link = Link(handshake_reader(), greeting, client.reactor)
         await self._endpoint.connect(LinkFactory(lambda: link))

@@ -8,12 +8,13 @@ from collections.abc import Iterable
 from typing import TYPE_CHECKING, Final
 
 from twisted.internet.defer import CancelledError, Deferred
-from twisted.internet.interfaces import IDelayedCall
+from twisted.internet.interfaces import IDelayedCall, IStreamClientEndpoint
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 from zope.interface import implementer
 
 from reitunnel.client.dial import Dial
+from reitunnel.client.pool import LinkPool
 from reitunnel.client.tunnel import ClientTunnel
 from reitunnel.errors import Code, Refused, TunnelRefused
 from reitunnel.hooks import NOTHING_OPENED, Opened
@@ -21,12 +22,13 @@ from reitunnel.interfaces import ILinkFacts, ISession, ITunnel
 from reitunnel.relay import (
     Link,
     Mux,
+    StreamTransport,
     TunnelRecord,
     internet_address,
     joined,
     log_closed,
 )
-from reitunnel.wire.messages import TunnelOpen, Welcome
+from reitunnel.wire.messages import DIRECT, TunnelOpen, Welcome
 from reitunnel.wire.session import Role, Session, SessionLimits
 from reitunnel.wire.streams import Stream
 
@@ -68,8 +70,16 @@ class ClientSession:
     _log = Logger()
 
     def __init__(
-        self, client: Client, link: Link, facts: ILinkFacts, welcome: Welcome
+        self,
+        client: Client,
+        link: Link,
+        facts: ILinkFacts,
+        welcome: Welcome,
+        endpoint: IStreamClientEndpoint,
     ) -> None:
+        """
+        @param endpoint: dials data links.
+        """
         self.client = client
         self.id = welcome.session.hex()
         self.identity = welcome.identity
@@ -86,8 +96,10 @@ class ClientSession:
             chunk=config.tuning.buffer_size,
         )
         timeouts = config.timeouts
+        session = Session(Role.CLIENT, limits)
+        session.direct = client.wants_data_links and DIRECT in welcome.capabilities
         self.mux = Mux(
-            Session(Role.CLIENT, limits),
+            session,
             self,
             link,
             client.reactor,
@@ -96,6 +108,17 @@ class ClientSession:
                 timeouts.heartbeat_timeout, welcome.heartbeat_timeout
             ),
         )
+        self._pool: LinkPool | None = None
+        if session.direct:
+            self._pool = LinkPool(
+                client.reactor,
+                endpoint,
+                config.pool_size,
+                welcome=welcome,
+                handshake_timeout=timeouts.handshake,
+                heartbeat_interval=self.mux.heartbeat.interval,
+                heartbeat_timeout=self.mux.heartbeat.timeout,
+            )
         self._opened: Opened = NOTHING_OPENED
         self._begun = False
         self._asked: dict[int, _Asked] = {}
@@ -131,6 +154,8 @@ class ClientSession:
             return
         self._opened = opened
         self._begun = True
+        if self._pool is not None:
+            self._pool.start()
         for wanted in self.client.wanted:
             self.ask(wanted)
 
@@ -208,6 +233,7 @@ class ClientSession:
                 port=record.port,
                 target=record.target[:1024],
                 metadata=dict(record.metadata),
+                carrier=client.config.carrier,
             )
         )
         self.mux.changed()
@@ -331,6 +357,14 @@ class ClientSession:
         )
         dial.start()
 
+    def stream_switched(self, transport: StreamTransport, link: int) -> None:
+        """
+        The server has given a data link to a stream.
+        """
+        data_link = None if self._pool is None else self._pool.take(link)
+        if data_link is not None:
+            transport.attach(data_link)
+
     def peer_drains(self, code: Code, reason: str) -> None:
         """
         The server takes nothing new.
@@ -345,6 +379,8 @@ class ClientSession:
         if self.draining is not None and code is Code.LINK_LOST:
             code, reason = self.draining
         self.end = (code, reason)
+        if self._pool is not None:
+            self._pool.stop()
         for asking in tuple(self._asking):
             asking.cancel()
         for _, retry in self._retries.values():

@@ -72,6 +72,7 @@ class ServerTuning(Tuning, frozen=True, kw_only=True):
     """
 
     backlog: Annotated[int, Meta(ge=1, le=65535)] = 1024
+    switch_after: Annotated[int, Meta(ge=0, le=1073741824)] = 1048576
 
 
 class HookSettings(Settings, frozen=True, kw_only=True):
@@ -181,6 +182,7 @@ class Limits(Settings, frozen=True, kw_only=True):
     max_conns: Count = 20000
     max_handshakes: Count = 1024
     max_handshakes_per_address: Count = 128
+    max_links_per_client: Annotated[int, Meta(ge=0, le=1000)] = 128
     max_session_bytes: Annotated[int, Meta(ge=1048576, le=1073741824)] = 67108864
 
 
@@ -298,6 +300,7 @@ class ClientConfig(Settings, frozen=True, kw_only=True):
     channel_binding: ChannelBinding = "prefer"
     client_id: ClientId | None = None
     carrier: Carrier = "auto"
+    pool_size: Annotated[int, Meta(ge=0, le=100)] = 10
     insecure_plaintext: bool = False
     log_format: LogFormat = "text"
     log_level: LogLevel = "info"

@@ -74,7 +74,7 @@ HookStrategy = Literal["stop_on_error", "collect_and_continue"]
 ChannelBinding = Literal["require", "prefer", "never"]
 Requirement = Literal["all", "any"]
 TLSVersionName = Literal["1.2", "1.3"]
-Carrier = Literal["auto", "mux"]
+Carrier = Literal["auto", "mux", "direct"]
 PresetName = Literal["throughput", "balanced", "latency"]
 
 

@@ -10,6 +10,7 @@ from reitunnel.relay.addresses import (
     joined,
     shown,
 )
+from reitunnel.relay.data_link import DataLink
 from reitunnel.relay.link import FrameReceiver, Link, LinkFactory
 from reitunnel.relay.mux import Mux, MuxOwner
 from reitunnel.relay.pump import SocketEnd, SocketFactory, join
@@ -17,6 +18,7 @@ from reitunnel.relay.records import StreamRecord, TunnelRecord, log_closed
 from reitunnel.relay.stream import StreamTransport
 
 __all__ = [
+    "DataLink",
     "FrameReceiver",
     "Link",
     "LinkFactory",

@@ -38,8 +38,8 @@ class Heartbeat:
     ) -> None:
         self.round_trip: float | None = None
         self._clock = clock
-        self._interval = interval
-        self._timeout = timeout
+        self.interval = interval
+        self.timeout = timeout
         self._ping = ping
         self._silent = silent
         self._count = 0
@@ -51,7 +51,7 @@ class Heartbeat:
         """
         Begin, with a ping at once.
         """
-        self._deadline = self._clock.callLater(self._timeout, self._expire)
+        self._deadline = self._clock.callLater(self.timeout, self._expire)
         self._beat()
 
     def stop(self) -> None:
@@ -72,10 +72,10 @@ class Heartbeat:
             return
         _, sent_at = self._sent.popleft()
         self.round_trip = self._clock.seconds() - sent_at
-        self._deadline.reset(self._timeout)
+        self._deadline.reset(self.timeout)
 
     def _beat(self) -> None:
-        self._next = self._clock.callLater(self._interval, self._beat)
+        self._next = self._clock.callLater(self.interval, self._beat)
         self._count += 1
         payload = _PAYLOAD.pack(self._count)
         self._sent.append((payload, self._clock.seconds()))

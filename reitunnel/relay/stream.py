@@ -327,6 +327,8 @@ class StreamTransport:
         if path is not None and path.takes_writes:
             path.write(data)
             self.on_written(len(data))
+            if path.sending is Sending.ASKED:
+                self.link_full()
             return
         carrier = self._carrier
         carrier.session.send(stream, data)

@@ -28,6 +28,13 @@ class Attaching:
         self._attach = attach
         self._nonce = token_bytes(32)
 
+    @property
+    def number(self) -> int:
+        """
+        The number that the client gave the link.
+        """
+        return self._attach.link
+
     def challenge(self) -> Challenge:
         """
         Ask for the proof. Whether there is such a session is not told.

@@ -4,8 +4,6 @@ Which carrier a visitor's stream has, and when it changes.
 
 from __future__ import annotations
 
-from collections.abc import Callable
-
 from reitunnel.relay import StreamRecord, StreamTransport
 from reitunnel.server.links import IdleLinks
 
@@ -27,6 +25,14 @@ class AutoSwitch:
         self._transport = transport
         self._links = links
         self._left = after
+
+    def start(self) -> None:
+        """
+        Begin to count, or switch at once.
+        """
+        self._transport.on_written = self.received
+        self._transport.on_delivered = self.sent
+        self._count(0)
 
     def received(self, count: int) -> None:
         """
@@ -60,5 +66,3 @@ class AutoSwitch:
 
 _AGAIN = 1 << 20
 """How many bytes later a stream that found no data link asks again."""
-
-Count = Callable[[int], None]

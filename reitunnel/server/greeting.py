@@ -21,6 +21,7 @@ from reitunnel.errors import (
 )
 from reitunnel.interfaces import ILinkFacts
 from reitunnel.relay import Link
+from reitunnel.server.attaching import Attaching
 from reitunnel.transports import link_facts
 from reitunnel.wire.frames import Frame
 from reitunnel.wire.handshake import (
@@ -28,7 +29,7 @@ from reitunnel.wire.handshake import (
     ServerHandshake,
     common_version,
 )
-from reitunnel.wire.messages import Challenge, Hello, Response
+from reitunnel.wire.messages import Attach, Challenge, Hello, Response
 
 if TYPE_CHECKING:
     from reitunnel.server.server import Server
@@ -55,6 +56,7 @@ class Greeting:
         self._handshake = ServerHandshake()
         self._hello: Hello | None = None
         self._exchange: ServerExchange | None = None
+        self._attaching: Attaching | None = None
         self._bytes = 0
         self._deadline: IDelayedCall | None = None
         self._entering: Deferred[None] | None = None
@@ -84,6 +86,10 @@ class Greeting:
         try:
             if isinstance(message, Hello):
                 self._greeted(message)
+            elif isinstance(message, Attach):
+                self._attach(message)
+            elif self._attaching is not None:
+                self._attached(self._attaching, message)
             else:
                 self._answered(message)
         except AuthenticationFailed as error:
@@ -153,6 +159,21 @@ class Greeting:
             )
         self._send(Challenge(mechanisms=list(offered)))
 
+    def _attach(self, attach: Attach) -> None:
+        if common_version(attach) is None:
+            raise SessionRefused(Code.VERSION, "no protocol version in common")
+        self._attaching = Attaching(self._server, self._facts, attach)
+        self._send(self._attaching.challenge())
+
+    def _attached(self, attaching: Attaching, response: Response) -> None:
+        """
+        Give the link to its session.
+        """
+        session, attached = attaching.judge(response)
+        self._link.write([self._handshake.attached(attached)])
+        self._done()
+        session.links.add(attaching.number, self._link)
+
     def _answered(self, response: Response) -> None:
         if self._exchange is None:
             self._exchange = self._server.authenticator.begin(
@@ -179,7 +200,7 @@ class Greeting:
         assert self._hello is not None
         server = self._server
         session = server.new_session(
-            accepted.identity, self._hello.instance, self._facts, self._default_bind
+            accepted.identity, self._hello, self._facts, self._default_bind
         )
         try:
             opened = await server.let_in(session)

@@ -5,7 +5,6 @@ The server as a service: listens for links, keeps the sessions, and stops in ord
 from __future__ import annotations
 
 from collections.abc import Iterable
-from secrets import token_bytes
 from typing import Any
 
 from twisted.application.service import Service
@@ -61,7 +60,7 @@ from reitunnel.transports import (
     server_endpoint,
 )
 from reitunnel.wire.handshake import handshake_reader
-from reitunnel.wire.messages import VERSION, Welcome
+from reitunnel.wire.messages import DIRECT, VERSION, Hello, Welcome
 
 
 @implementer(IServer)
@@ -111,6 +110,7 @@ class Server(Service):
         )
         self._clients = Gauge("limits.max_clients", config.limits.max_clients)
         self._sessions: dict[tuple[str, str], ServerSession] = {}
+        self._by_id: dict[bytes, ServerSession] = {}
         self._greetings: dict[Greeting, ITransport] = {}
         self._links: set[Deferred[None]] = set()
         self._ports: list[IListeningPort] = []
@@ -239,14 +239,18 @@ class Server(Service):
             self._admission.gone(base)
 
     def new_session(
-        self, identity: str, instance: str, facts: ILinkFacts, default_bind: str
+        self, identity: str, hello: Hello, facts: ILinkFacts, default_bind: str
     ) -> ServerSession:
         """
         Make a session for a client that has authenticated.
         """
-        return ServerSession(
-            self, token_bytes(16), identity, instance, facts, default_bind
-        )
+        return ServerSession(self, identity, hello, facts, default_bind)
+
+    def session_by_id(self, number: bytes) -> ServerSession | None:
+        """
+        Find a session that goes on.
+        """
+        return self._by_id.get(number)
 
     async def let_in(self, session: ServerSession) -> Opened:
         """
@@ -277,6 +281,7 @@ class Server(Service):
             self.hooks.notify_client_disconnect(opened, session, code, reason)
             raise
         self._sessions[session.key] = session
+        self._by_id[bytes.fromhex(session.id)] = session
         return opened
 
     def welcome(
@@ -289,13 +294,14 @@ class Server(Service):
         return Welcome(
             version=VERSION,
             session=bytes.fromhex(session.id),
-            secret=token_bytes(32),
+            secret=session.secret,
             identity=session.identity,
             auth=accepted.data,
             heartbeat=timeouts.heartbeat_interval,
             heartbeat_timeout=timeouts.heartbeat_timeout,
             max_tunnels=limits.max_tunnels,
             max_streams=limits.max_streams_per_client,
+            capabilities=[DIRECT] if session.direct else [],
             software=software,
         )
 
@@ -305,6 +311,7 @@ class Server(Service):
         """
         if self._sessions.get(session.key) is session:
             del self._sessions[session.key]
+            del self._by_id[bytes.fromhex(session.id)]
             self._clients.give()
         self._tell_if_drained()
 

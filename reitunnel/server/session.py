@@ -5,6 +5,7 @@ One authenticated client on the server: its tunnels, and their streams.
 from __future__ import annotations
 
 from collections.abc import Iterable
+from secrets import token_bytes
 from typing import TYPE_CHECKING
 
 from twisted.internet.defer import CancelledError, Deferred, DeferredList
@@ -12,14 +13,24 @@ from twisted.logger import Logger
 from twisted.python.failure import Failure
 from zope.interface import implementer
 
-from reitunnel.errors import Code, Refused, TunnelRefused
+from reitunnel.errors import Code, Refused, RemoteProtocolError, TunnelRefused
 from reitunnel.hooks import NOTHING_OPENED, Opened
 from reitunnel.interfaces import ILinkFacts, ISession, ITunnel
-from reitunnel.relay import Link, Mux, TunnelRecord, host_and_port, shown
+from reitunnel.relay import (
+    Link,
+    Mux,
+    StreamRecord,
+    StreamTransport,
+    TunnelRecord,
+    host_and_port,
+    shown,
+)
+from reitunnel.server.carrier import AutoSwitch
 from reitunnel.server.limits import Gauge
+from reitunnel.server.links import IdleLinks
 from reitunnel.server.listening import bind_address
 from reitunnel.server.tunnel import PublicTunnel
-from reitunnel.wire.messages import TunnelOpen
+from reitunnel.wire.messages import DIRECT, Hello, TunnelOpen
 from reitunnel.wire.session import Role, Session, SessionLimits
 from reitunnel.wire.streams import Stream
 from reitunnel.wire.tunnels import TunnelHalf
@@ -37,6 +48,9 @@ class ServerSession:
     @ivar id: the session's id, in hex.
     @ivar identity: who authenticated.
     @ivar instance: the client id that it chose.
+    @ivar secret: what the client proves to know when it dials data links.
+    @ivar direct: whether its streams can be carried on data links.
+    @ivar links: its idle data links.
     @ivar facts: the facts of its link.
     @ivar opened_at: when it began, seconds since the epoch.
     @ivar streams_gauge: its streams, against C{limits.max_streams_per_client}.
@@ -49,25 +63,34 @@ class ServerSession:
     def __init__(
         self,
         server: Server,
-        session_id: bytes,
         identity: str,
-        instance: str,
+        hello: Hello,
         facts: ILinkFacts,
         default_bind: str,
     ) -> None:
         self.server = server
-        self.id = session_id.hex()
+        self.id = token_bytes(16).hex()
+        self.secret = token_bytes(32)
         self.identity = identity
-        self.instance = instance
+        self.instance = hello.instance
         self.facts = facts
         self.opened_at = server.reactor.seconds()
         limits = server.config.limits
         self.streams_gauge = Gauge(
             "limits.max_streams_per_client", limits.max_streams_per_client
         )
+        self.direct = DIRECT in hello.capabilities and limits.max_links_per_client > 0
+        timeouts = server.config.timeouts
+        self.links = IdleLinks(
+            server.reactor,
+            limits.max_links_per_client,
+            timeouts.heartbeat_interval,
+            timeouts.heartbeat_timeout,
+        )
         self._default_bind = default_bind
         self._opened: Opened = NOTHING_OPENED
         self._tunnels: dict[int, PublicTunnel] = {}
+        self._carriers: dict[int, str] = {}
         self._deciding: dict[int, Deferred[None]] = {}
         self._ports_freed: list[Deferred[None]] = []
 
@@ -107,8 +130,10 @@ class ServerSession:
             max_session_bytes=config.limits.max_session_bytes,
             chunk=config.tuning.buffer_size,
         )
+        session = Session(Role.SERVER, limits)
+        session.direct = self.direct
         self.mux = Mux(
-            Session(Role.SERVER, limits),
+            session,
             self,
             link,
             self.server.reactor,
@@ -137,6 +162,17 @@ class ServerSession:
         self.mux.session.goaway(code, reason)
         self.mux.changed()
         self._close_ports(code, reason)
+
+    def carry(self, record: StreamRecord, transport: StreamTransport) -> None:
+        """
+        Count a stream's bytes, and move it to a data link when it is time.
+        """
+        transport.on_written = record.received
+        transport.on_delivered = record.sent
+        carrier = self._carriers.get(record.tunnel.id, "mux")
+        if self.direct and carrier != "mux":
+            after = 0 if carrier == "direct" else self.server.config.tuning.switch_after
+            AutoSwitch(record, transport, self.links, after).start()
 
     def ports_freed(self) -> Deferred[None]:
         """
@@ -192,6 +228,12 @@ class ServerSession:
         Not for a server, in this version: the wire does not let it through.
         """
 
+    def stream_switched(self, transport: StreamTransport, link: int) -> None:
+        """
+        Only the server gives data links to streams.
+        """
+        raise RemoteProtocolError("SWITCH on a stream without a data link")
+
     def peer_drains(self, code: Code, reason: str) -> None:
         """
         The client is leaving: no new visitors, and when the last stream is over
@@ -205,6 +247,7 @@ class ServerSession:
         """
         for deciding in tuple(self._deciding.values()):
             deciding.cancel()
+        self.links.close()
         self._close_ports(code, reason)
         self._log.info(
             "client {client} disconnected: {reason}",
@@ -264,6 +307,7 @@ class ServerSession:
             )
             return
         self._tunnels[record.id] = tunnel
+        self._carriers[record.id] = request.carrier
         self._log.info(
             "{tunnel} is open: {public} -> {target}",
             tunnel=record.label,
@@ -333,6 +377,7 @@ class ServerSession:
         A tunnel's port is closing.
         """
         self._tunnels.pop(tunnel.record.id, None)
+        self._carriers.pop(tunnel.record.id, None)
         if not freed.called:
             self._ports_freed.append(freed)
             freed.addBoth(lambda _: self._ports_freed.remove(freed))

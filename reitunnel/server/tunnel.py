@@ -165,8 +165,7 @@ class PublicTunnel:
             "the client did not accept the stream in time",
         )
         transport.on_accepted = patience.cancel
-        transport.on_written = record.received
-        transport.on_delivered = record.sent
+        self._session.carry(record, transport)
 
         def over(code: Code, reason: str) -> None:
             if patience.active():

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import re
 from struct import Struct as Layout
-from typing import Annotated, Final, TypeVar
+from typing import Annotated, Final, Literal, TypeVar
 
 import msgspec
 from msgspec import Meta, Struct
@@ -19,6 +19,8 @@ from reitunnel.errors import Code, LocalProtocolError, RemoteProtocolError
 from reitunnel.wire.frames import FrameKind, encode_frame, largest_payload
 
 VERSION: Final = 1
+DIRECT: Final = "direct"
+"""The capability to carry streams on data links."""
 
 # Texts are shown to people and written to logs: without control characters they
 # can neither move a cursor nor forge a line.
@@ -122,6 +124,7 @@ class TunnelOpen(Struct, frozen=True):
 
     An empty C{bind} is the server's default address; port 0 lets it choose.
     C{target} is for people and policy: the client alone decides what it dials.
+    C{carrier} is how the client wants its streams to travel.
     """
 
     tunnel: Number
@@ -130,6 +133,7 @@ class TunnelOpen(Struct, frozen=True):
     port: Port = 0
     target: Text = ""
     metadata: Metadata = {}
+    carrier: Literal["auto", "mux", "direct"] = "auto"
 
 
 class TunnelOpened(Struct, frozen=True):
