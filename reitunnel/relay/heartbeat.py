@@ -4,6 +4,7 @@ Liveness of a link: pings, and how long their answers may take.
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Callable
 from struct import Struct as Layout
 from typing import Final
@@ -19,7 +20,9 @@ class Heartbeat:
     has come for C{timeout} seconds.
 
     Answers count, other traffic does not: a link that carries bytes in one
-    direction alone is found too.
+    direction alone is found too. They come in the order of the pings, and each
+    counts, however late: over a slow link that is full a round trip may well take
+    longer than C{interval}.
 
     @ivar round_trip: the newest round-trip time in seconds, L{None} before the
         first answer.
@@ -40,7 +43,7 @@ class Heartbeat:
         self._ping = ping
         self._silent = silent
         self._count = 0
-        self._sent_at = 0.0
+        self._sent: deque[tuple[bytes, float]] = deque()
         self._next: IDelayedCall | None = None
         self._deadline: IDelayedCall | None = None
 
@@ -62,17 +65,21 @@ class Heartbeat:
 
     def answered(self, payload: bytes) -> None:
         """
-        A ping was answered. Only the newest one counts.
+        A ping was answered. One that is not the oldest unanswered one's answer
+        does not count.
         """
-        if self._deadline is not None and payload == _PAYLOAD.pack(self._count):
-            self.round_trip = self._clock.seconds() - self._sent_at
-            self._deadline.reset(self._timeout)
+        if self._deadline is None or not self._sent or self._sent[0][0] != payload:
+            return
+        _, sent_at = self._sent.popleft()
+        self.round_trip = self._clock.seconds() - sent_at
+        self._deadline.reset(self._timeout)
 
     def _beat(self) -> None:
         self._next = self._clock.callLater(self._interval, self._beat)
         self._count += 1
-        self._sent_at = self._clock.seconds()
-        self._ping(_PAYLOAD.pack(self._count))
+        payload = _PAYLOAD.pack(self._count)
+        self._sent.append((payload, self._clock.seconds()))
+        self._ping(payload)
 
     def _expire(self) -> None:
         self.stop()

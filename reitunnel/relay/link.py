@@ -22,10 +22,14 @@ from zope.interface import implementer
 
 from reitunnel.errors import RemoteProtocolError
 from reitunnel.interfaces import ILinkTransport
+from reitunnel.relay.closing import half_close
 from reitunnel.wire.frames import Buffer, Frame, FrameReader
 
 CLOSE_TIMEOUT: Final = 5.0
-"""How long, in seconds, a peer has to take the last bytes of a closing link."""
+"""
+How long, in seconds, a peer has to take the last bytes of a closing link and to
+close its side.
+"""
 
 
 class FrameReceiver(Structural):
@@ -95,21 +99,18 @@ class Link(Protocol):
         self.closed: Deferred[None] = Deferred()
         self._clock = clock
         self._closing = False
+        self._reading = True
         self._impatience: IDelayedCall | None = None
 
     def dataReceived(self, data: bytes) -> None:
         """
         Turn bytes into frames. What comes after the link was closed is dropped.
         """
-        try:
-            for frame in self.reader.feed(data):
-                if self._closing:
-                    return
-                self.receiver.frame_received(frame)
-        except RemoteProtocolError as error:
-            self.receiver.link_broken(error)
         if not self._closing:
-            self.receiver.batch_received()
+            try:
+                self._read(data)
+            except RemoteProtocolError as error:
+                self.receiver.link_broken(error)
 
     def connectionMade(self) -> None:
         """
@@ -138,14 +139,22 @@ class Link(Protocol):
 
     def close(self) -> None:
         """
-        Read no more, send what was written, and close; a peer that does not take
-        it within L{CLOSE_TIMEOUT} is cut off.
+        Send what was written, and close. What still comes is dropped. A peer that
+        does not take it, or does not close its side, within L{CLOSE_TIMEOUT} is cut
+        off.
         """
-        if not self._closing:
-            self._closing = True
-            self.writable = False
-            self._impatience = self._clock.callLater(CLOSE_TIMEOUT, self.abort)
-            self.transport.unregisterProducer()
+        if self._closing:
+            return
+        self._closing = True
+        self.writable = False
+        self._impatience = self._clock.callLater(CLOSE_TIMEOUT, self.abort)
+        self.transport.unregisterProducer()
+        if not self._reading:
+            self.transport.resumeProducing()
+        # Goes on reading, as TLS and WebSocket do until the peer has closed too: a
+        # socket that is closed before everything was read from it is reset by the
+        # kernel, and the last words may be lost on the way.
+        if not half_close(self.transport):
             self.transport.loseConnection()
 
     def abort(self) -> None:
@@ -159,15 +168,19 @@ class Link(Protocol):
 
     def pause_reading(self) -> None:
         """
-        Read no more until L{resume_reading}.
+        Read no more until L{resume_reading}. A link that is closing reads on.
         """
-        self.transport.pauseProducing()
+        if not self._closing:
+            self._reading = False
+            self.transport.pauseProducing()
 
     def resume_reading(self) -> None:
         """
         Read again.
         """
-        self.transport.resumeProducing()
+        if not self._closing:
+            self._reading = True
+            self.transport.resumeProducing()
 
     def pauseProducing(self) -> None:
         """
@@ -188,6 +201,14 @@ class Link(Protocol):
         The transport is going away; L{connectionLost} follows.
         """
         self.writable = False
+
+    def _read(self, data: bytes) -> None:
+        for frame in self.reader.feed(data):
+            if self._closing:
+                return
+            self.receiver.frame_received(frame)
+        if not self._closing:
+            self.receiver.batch_received()
 
 
 class LinkFactory(Factory):

@@ -24,9 +24,13 @@ from reitunnel.wire.session import Session
 from reitunnel.wire.streams import Half, Stream
 
 _CONTROL_HIGH: Final = 256 << 10
+_CONTROL_EACH: Final = 256
 """
-Bytes of answers waiting to be sent at which nothing more is read from the link:
-a peer that asks and does not read what it asked for stops itself.
+Bytes of answers waiting to be sent at which nothing more is read from the link: a
+peer that asks and does not read what it asked for stops itself. To the first come
+the second for each stream and tunnel that this side allows, which is more than what
+is ever said about them at a time: otherwise two peers in order, with much to say to
+each other at once, could both stop reading.
 """
 
 
@@ -76,6 +80,7 @@ class Mux:
     @ivar clock: for time-outs.
     @ivar high_water: how many queued bytes pause a stream's producer.
     @ivar link: the control link.
+    @ivar lost: whether the session is over.
     @ivar heartbeat: the liveness of the link.
     """
 
@@ -98,6 +103,10 @@ class Mux:
             clock, heartbeat_interval, heartbeat_timeout, self._ping, self._silent
         )
         self._owner = owner
+        limits = session.limits
+        self._control_high = _CONTROL_HIGH + _CONTROL_EACH * (
+            limits.max_streams + limits.max_tunnels
+        )
         self._streams: dict[int, StreamTransport] = {}
         self._busy = False
         self._reading_paused = False
@@ -115,17 +124,23 @@ class Mux:
         End the session: the peer is told why, and the link is closed.
         """
         if not self.lost:
-            self.session.goaway(code, reason)
+            session, link = self.session, self.link
+            session.goaway(code, reason)
             self._flush()
-            self.link.close()
-            self._lose(code, reason)
+            if not link.lost and (last_words := session.data_to_send(0)):
+                link.write(last_words)
+            self.lost = True
+            link.close()
+            self._end(code, reason)
 
     def abort(self, code: Code, reason: str) -> None:
         """
-        End the session, and its link at once.
+        End the session, and its link at once. After L{close}, cut the link off.
         """
+        was_lost, self.lost = self.lost, True
         self.link.abort()
-        self._lose(code, reason)
+        if not was_lost:
+            self._end(code, reason)
 
     def open_stream(
         self, tunnel: int, visitor: IAddress, host: IAddress, number: int
@@ -201,7 +216,9 @@ class Mux:
         """
         closed = reason.check(ConnectionDone) is not None
         text = "the peer closed the link" if closed else "the link was lost"
-        self._lose(Code.LINK_LOST, text)
+        if not self.lost:
+            self.lost = True
+            self._end(Code.LINK_LOST, text)
 
     # The parts.
 
@@ -236,7 +253,7 @@ class Mux:
             link.write(pieces)
 
     def _bound_answers(self) -> None:
-        full = self.session.control_queued > _CONTROL_HIGH
+        full = self.session.control_queued > self._control_high
         if full and not self._reading_paused:
             self._reading_paused = True
             self.link.pause_reading()
@@ -290,10 +307,10 @@ class Mux:
     def _silent(self) -> None:
         self.abort(Code.TIMEOUT, "the link was silent")
 
-    def _lose(self, code: Code, reason: str) -> None:
-        if self.lost:
-            return
-        self.lost = True
+    def _end(self, code: Code, reason: str) -> None:
+        """
+        Tell everyone that the session is over.
+        """
         self.heartbeat.stop()
         streams, self._streams = self._streams, {}
         for transport in streams.values():

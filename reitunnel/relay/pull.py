@@ -4,6 +4,8 @@ Pull producers, driven as push producers.
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from twisted.internet.interfaces import (
     IDelayedCall,
     IPullProducer,
@@ -20,9 +22,19 @@ class PullAdapter:
     not paused.
     """
 
-    def __init__(self, producer: IPullProducer, clock: IReactorTime) -> None:
+    def __init__(
+        self,
+        producer: IPullProducer,
+        clock: IReactorTime,
+        failed: Callable[[], None],
+    ) -> None:
+        """
+        @param failed: called while the exception that the producer has raised is
+            being handled.
+        """
         self._producer = producer
         self._clock = clock
+        self._failed = failed
         self._next: IDelayedCall | None = None
 
     def resumeProducing(self) -> None:
@@ -48,5 +60,9 @@ class PullAdapter:
         self._producer.stopProducing()
 
     def _ask(self) -> None:
+        # Before asking: the producer may pause or unregister.
         self._next = self._clock.callLater(0, self._ask)
-        self._producer.resumeProducing()
+        try:
+            self._producer.resumeProducing()
+        except Exception:
+            self._failed()

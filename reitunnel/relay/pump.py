@@ -18,6 +18,7 @@ from twisted.python.failure import Failure
 from zope.interface import implementer
 
 from reitunnel.interfaces import IHalfCloseTransport
+from reitunnel.relay.closing import cut, half_close
 from reitunnel.relay.stream import StreamTransport
 
 
@@ -57,8 +58,14 @@ class _End(Protocol):
         self.finished = True
         if other is not None:
             other.transport.unregisterProducer()
-            other.transport.loseWriteConnection()
+            other.finish_writing()
             self.both_finished()
+
+    def finish_writing(self) -> None:
+        """
+        Close the direction away from this side, once all is sent.
+        """
+        self.transport.loseWriteConnection()
 
     def both_finished(self) -> None:
         """
@@ -80,12 +87,21 @@ class _End(Protocol):
         """
         The other end has room.
         """
-        self.transport.resumeProducing()
+        if not self.lost:
+            self.transport.resumeProducing()
 
     def stopProducing(self) -> None:
         """
         The other end is gone; its C{connectionLost} tells how.
         """
+
+    def part(self) -> None:
+        """
+        Let go of the other end, when both are lost.
+        """
+        other = self.other
+        if other is not None and self.lost and other.lost:
+            self.other = other.other = None
 
 
 class SocketEnd(_End):
@@ -113,33 +129,45 @@ class SocketEnd(_End):
         self.transport.pauseProducing()
         self.on_connected(self)
 
+    def finish_writing(self) -> None:
+        """
+        Close the direction away from this side. Where there is no such thing, as on
+        TLS, close altogether: TLS sends all that was written, and what its peer
+        still sends arrives.
+        """
+        if not half_close(self.transport):
+            self.transport.loseConnection()
+
     def both_finished(self) -> None:
         """
         Close, when both directions have ended.
         """
-        assert self.other is not None
-        if self.finished and self.other.finished:
+        if self.finished and self.other is not None and self.other.finished:
             self.transport.loseConnection()
 
     def connectionLost(self, reason: Failure = connectionDone) -> None:
         """
-        End the stream: in order, if both directions ended and all was written.
+        End the stream: in order if the connection was. That is when both directions
+        have ended and all was written; or, where there is no half-close, when its
+        peer has closed it.
         """
         self.lost = True
         other = self.other
         if other is None:
             self.on_lost()
-        elif self.finished and other.finished and reason.check(ConnectionDone):
+        elif reason.check(ConnectionDone):
+            other.transport.unregisterProducer()
             other.transport.loseConnection()
         else:
             other.transport.abortConnection()
+        self.part()
 
     def abort(self) -> None:
         """
         Reset the connection.
         """
         if not self.lost:
-            self.transport.abortConnection()
+            cut(self.transport)
 
 
 class _StreamEnd(_End):
@@ -151,8 +179,8 @@ class _StreamEnd(_End):
         """
         Close the socket; the stream is closed when all is written to it.
         """
-        assert self.other is not None
-        self.other.both_finished()
+        if self.other is not None:
+            self.other.both_finished()
 
     def connectionLost(self, reason: Failure = connectionDone) -> None:
         """
@@ -160,21 +188,26 @@ class _StreamEnd(_End):
         """
         self.lost = True
         if self.other is not None and not self.other.lost:
-            self.other.transport.abortConnection()
+            cut(self.other.transport)
+        self.part()
 
 
 def join(socket: SocketEnd, stream: StreamTransport) -> None:
     """
-    Move bytes between a socket and a stream from now on.
+    Move bytes between a socket and a stream from now on. If one of them is lost
+    already, the other is aborted.
     """
+    if socket.lost:
+        stream.abortConnection()
+        return
     end = _StreamEnd()
     socket.other = end
     end.other = socket
     socket.transport.registerProducer(end, True)
     stream.registerProducer(socket, True)
     stream.connect(end)
-    if not socket.lost:
-        socket.transport.resumeProducing()
+    if not end.lost:
+        socket.resumeProducing()
 
 
 class SocketFactory(Factory):

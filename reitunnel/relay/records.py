@@ -143,6 +143,7 @@ class StreamRecord:
 
     __slots__ = (
         "__weakref__",
+        "_to_close",
         "bytes_received",
         "bytes_sent",
         "id",
@@ -162,6 +163,7 @@ class StreamRecord:
         self.bytes_received = 0
         self.bytes_sent = 0
         self.transport: StreamTransport | None = None
+        self._to_close: tuple[Code, str] | None = None
 
     def received(self, count: int) -> None:
         """
@@ -187,10 +189,13 @@ class StreamRecord:
 
     def begin(self, transport: StreamTransport) -> None:
         """
-        The stream is open, on this transport.
+        The stream is open, on this transport. If it was to be closed before, it is
+        reset at once.
         """
         self.transport = transport
         self.tunnel.add(self)
+        if self._to_close is not None:
+            transport.abort(*self._to_close)
 
     def over(self, code: Code, reason: str) -> None:
         """
@@ -216,6 +221,8 @@ class StreamRecord:
         """
         if self.transport is not None:
             self.transport.abort(code, reason)
+        else:
+            self._to_close = (code, reason)
 
 
 def log_closed(
@@ -232,5 +239,5 @@ def log_closed(
         received=record.bytes_received,
         sent=record.bytes_sent,
         code=code.name,
-        reason=reason or code.name.lower(),
+        reason=reason or code.name.lower().replace("_", " "),
     )

@@ -29,11 +29,12 @@ from reitunnel.wire.frames import Buffer
 from reitunnel.wire.session import Session
 from reitunnel.wire.streams import Half, Stream
 
-LINGER: Final = 60.0
+LINGER: Final = 600.0
 """
 How long, in seconds, a stream that this side has closed waits for the other side
-to close it too, once all is sent. After that it is reset, as the kernel drops a
-connection in FIN-WAIT-2.
+to close it too, at least, once all is sent. After that it is reset, as the kernel
+drops a connection in FIN-WAIT-2. It is long because a window full of bytes may still
+be on its way, on the other side, to someone who reads slowly.
 """
 
 
@@ -97,6 +98,10 @@ class StreamTransport:
     at most the credit that this side gave. A byte counts as consumed, and gives
     credit back, when the protocol has got it.
 
+    The protocol is never called from inside C{dataReceived} or
+    C{readConnectionLost}, whatever it calls there, except for C{connectionLost} when
+    L{abort} is called. What it raises is logged and resets this stream alone.
+
     @ivar stream: the stream on the wire.
     @ivar on_written: told how many bytes the protocol has written.
     @ivar on_delivered: told how many bytes the protocol has got.
@@ -125,10 +130,13 @@ class StreamTransport:
         self._protocol: IProtocol | None = None
         self._producer: IPushProducer | PullAdapter | None = None
         self._producer_paused = False
+        self._eof_waits = False
         self._paused = True
+        self._delivering = False
         self._held: deque[bytes] = deque()
         self._eof_held = False
         self._linger: IDelayedCall | None = None
+        self._reason: Failure | None = None
 
     # What its owner does.
 
@@ -141,20 +149,30 @@ class StreamTransport:
 
     def connect(self, protocol: IProtocol) -> None:
         """
-        Give the stream to a protocol, and deliver what was held.
+        Give the stream to a protocol, and deliver what was held, unless it pauses
+        the stream at once. If the stream is lost already, it is told so.
         """
         self._protocol = protocol
-        protocol.makeConnection(self)
-        self.resumeProducing()
+        self._paused = False
+        self._delivering = True
+        try:
+            protocol.makeConnection(self)
+        except Exception:
+            self._failed()
+        finally:
+            self._delivering = False
+        if self.lost:
+            self._tell_lost()
+        else:
+            self._deliver_held()
 
     def abort(self, code: Code, reason: str = "") -> None:
         """
-        Reset the stream with a code.
+        Reset the stream with a code. Once this side has ended it in order, the other
+        side hears nothing of it.
         """
-        if self.stream.local is not Half.ENDED:
-            self._carrier.session.reset(self.stream, code, reason)
-            self._carrier.changed()
-            self.reset(code, reason)
+        self._say_reset(code, reason)
+        self.reset(code, reason)
 
     # What the mux tells.
 
@@ -163,11 +181,11 @@ class StreamTransport:
         Bytes came.
         """
         if self.disconnecting:
-            self._discard(len(data))
-        elif self._paused or self._held:
-            self._held.append(data)
+            if self._discard(len(data)):
+                self.abort(Code.ABORTED)
         else:
-            self._deliver(data)
+            self._held.append(data)
+            self._deliver_held()
 
     def finished(self) -> None:
         """
@@ -176,8 +194,8 @@ class StreamTransport:
         self._eof_held = True
         if self.disconnecting:
             self._finish_if_agreed()
-        elif not self._held and not self._paused:
-            self._deliver_eof()
+        else:
+            self._deliver_held()
 
     def drained(self) -> None:
         """
@@ -185,14 +203,17 @@ class StreamTransport:
         """
         if self._producer is not None and self._producer_paused:
             self._producer_paused = False
-            self._producer.resumeProducing()
+            try:
+                self._producer.resumeProducing()
+            except Exception:
+                self._failed()
 
     def reset(self, code: Code, reason: str) -> None:
         """
         The stream was reset, by either side.
         """
-        self._held.clear()
         self._lose(Failure(StreamAborted(code, reason)))
+        self._tell_lost()
 
     def over(self, code: Code, reason: str) -> None:
         """
@@ -200,6 +221,7 @@ class StreamTransport:
         """
         if code is Code.NONE:
             self._lose(Failure(ConnectionDone()))
+            self._tell_lost()
         else:
             self.reset(code, reason)
         self.on_over(code, reason)
@@ -209,8 +231,12 @@ class StreamTransport:
     def write(self, data: Buffer) -> None:
         """
         Send bytes; after L{loseWriteConnection} or L{loseConnection} they are
-        dropped.
+        dropped, unless a producer is still at work.
+
+        @raise TypeError: when they are not bytes.
         """
+        if type(data) is not bytes:
+            data = bytes(memoryview(data))
         stream = self.stream
         if self.lost or stream.eof_queued or stream.said_eof or not data:
             return
@@ -234,33 +260,45 @@ class StreamTransport:
 
     def loseWriteConnection(self) -> None:
         """
-        Send C{EOF} after what is written.
+        Send C{EOF} after what is written, and once a producer that is paused, or
+        that is asked for each piece, is unregistered.
         """
-        if not self.lost:
+        if self._producer_paused or isinstance(self._producer, PullAdapter):
+            self._eof_waits = True
+        elif not self.lost:
             self._carrier.session.send_eof(self.stream)
             self._carrier.changed()
 
     def loseConnection(self) -> None:
         """
-        Close once all is sent and the other side has finished too. What still
-        comes is dropped.
+        Close once all is sent, as L{loseWriteConnection} does, and the other side
+        has finished too. What still comes is dropped. A stream that this side has
+        not accepted is reset.
         """
-        if self.lost or self.disconnecting:
+        if self.disconnecting:
+            return
+        if self.stream.local is Half.PENDING:
+            self.abortConnection()
             return
         self.disconnecting = True
         held = sum(len(data) for data in self._held)
         self._held.clear()
-        if held:
-            self._discard(held)
+        if held and self._discard(held):
+            self.abortConnection()
+            return
         self.loseWriteConnection()
         self._finish_if_agreed()
-        self._linger_unless_over()
+        self._await_other_side()
 
     def abortConnection(self) -> None:
         """
-        Reset the stream.
+        Reset the stream. As on a TCP connection, C{connectionLost} comes in the next
+        turn of the reactor.
         """
-        self.abort(Code.ABORTED)
+        if not self.lost:
+            self._say_reset(Code.ABORTED, "")
+            self._lose(Failure(StreamAborted(Code.ABORTED, "")))
+            self._carrier.clock.callLater(0, self._tell_lost)
 
     def registerProducer(self, producer: Any, streaming: bool) -> None:
         """
@@ -277,7 +315,7 @@ class StreamTransport:
         if streaming:
             self._producer = producer
         else:
-            self._producer = PullAdapter(producer, self._carrier.clock)
+            self._producer = PullAdapter(producer, self._carrier.clock, self._failed)
             self._producer.resumeProducing()
 
     def unregisterProducer(self) -> None:
@@ -285,9 +323,14 @@ class StreamTransport:
         Forget the producer.
         """
         producer, self._producer = self._producer, None
-        self.stream.blocked = False
+        self.stream.blocked = self._producer_paused = False
         if isinstance(producer, PullAdapter):
             producer.pauseProducing()
+        if self._eof_waits:
+            self._eof_waits = False
+            self.loseWriteConnection()
+            if self.disconnecting:
+                self._finish_if_agreed()
 
     def getPeer(self) -> IAddress:
         """
@@ -313,13 +356,9 @@ class StreamTransport:
         """
         Deliver what was held and what comes.
         """
-        if self._protocol is None or self.disconnecting:
-            return
-        self._paused = False
-        while self._held and not self._paused:
-            self._deliver(self._held.popleft())
-        if self._eof_held and not self._held and not self._paused:
-            self._deliver_eof()
+        if self._protocol is not None:
+            self._paused = False
+            self._deliver_held()
 
     def stopProducing(self) -> None:
         """
@@ -329,65 +368,119 @@ class StreamTransport:
 
     # The parts.
 
+    def _deliver_held(self) -> None:
+        """
+        Deliver what came, as long as the protocol wants it.
+        """
+        if self._delivering:
+            return
+        self._delivering = True
+        try:
+            while self._held and not self._paused:
+                self._deliver(self._held.popleft())
+            if self._eof_held and not (self._paused or self.disconnecting):
+                self._eof_held = False
+                self._deliver_eof()
+        except Exception:
+            self._failed()
+        finally:
+            self._delivering = False
+
     def _deliver(self, data: bytes) -> None:
         assert self._protocol is not None
         size = len(data)
-        try:
-            self._protocol.dataReceived(data)
-        except Exception:
-            self._log.failure("{peer}: the protocol failed", peer=self._peer)
-            self.abort(Code.INTERNAL, "the protocol failed")
-            return
+        self._protocol.dataReceived(data)
         self.on_delivered(size)
         self._carrier.session.consumed(self.stream, size)
         self._carrier.changed()
 
     def _deliver_eof(self) -> None:
-        self._eof_held = False
         protocol: object = self._protocol
         if IHalfCloseableProtocol.providedBy(protocol):
             IHalfCloseableProtocol(protocol).readConnectionLost()
         else:
+            # To such a protocol this is the end. On a TCP connection it could write
+            # no more; here it can send what it has written.
+            self._stop_producer()
             self.loseConnection()
 
-    def _discard(self, size: int) -> None:
+    def _discard(self, size: int) -> bool:
         """
         Drop bytes that nobody wants any more. While this side still has data to
         send, the other side must not get stuck; after that it is told, as the
         kernel answers data for a closed socket with RST.
+
+        @return: whether it must be told.
         """
         if self.stream.said_eof:
-            self.abort(Code.ABORTED)
-        else:
-            self._carrier.session.consumed(self.stream, size)
-            self._carrier.changed()
+            return True
+        self._carrier.session.consumed(self.stream, size)
+        self._carrier.changed()
+        return False
 
     def _finish_if_agreed(self) -> None:
-        if self.stream.peer_finished and not self.lost:
+        if self.stream.peer_finished and not (self.lost or self._eof_waits):
             self._carrier.session.finish(self.stream)
             self._carrier.changed()
 
-    def _linger_unless_over(self) -> None:
+    def _await_other_side(self) -> None:
         if not self.lost:
-            self._linger = self._carrier.clock.callLater(LINGER, self._linger_over)
+            self._linger = self._carrier.clock.callLater(
+                LINGER, self._linger_over, self.stream.said_eof
+            )
 
-    def _linger_over(self) -> None:
+    def _linger_over(self, all_was_sent: bool) -> None:
+        """
+        @param all_was_sent: whether it was when the time began.
+        """
         self._linger = None
-        if self.stream.said_eof:
+        if all_was_sent:
             self.abort(Code.TIMEOUT, "the other side did not close")
         else:
-            self._linger_unless_over()
+            self._await_other_side()
 
-    def _lose(self, reason: Failure) -> None:
-        if self.lost:
-            return
-        self.lost = self.disconnecting = True
-        if self._linger is not None:
-            self._linger.cancel()
-            self._linger = None
+    def _failed(self) -> None:
+        """
+        The protocol, or its producer, has raised the exception at hand.
+        """
+        self._log.failure("{peer}: the protocol failed", peer=self._peer)
+        self.abort(Code.INTERNAL, "the protocol failed")
+
+    def _stop_producer(self) -> None:
         producer = self._producer
         self.unregisterProducer()
         if producer is not None:
-            producer.stopProducing()
-        if self._protocol is not None:
-            self._protocol.connectionLost(reason)
+            with self._log.failuresHandled(
+                "{peer}: the producer failed", peer=self._peer
+            ):
+                producer.stopProducing()
+
+    def _say_reset(self, code: Code, reason: str) -> None:
+        self._carrier.session.reset(self.stream, code, reason)
+        self._carrier.changed()
+
+    def _lose(self, reason: Failure) -> None:
+        """
+        Close it for the protocol. L{_tell_lost} tells it.
+        """
+        if self.lost:
+            return
+        self.lost = self.disconnecting = True
+        self._reason = reason
+        self._held.clear()
+        if self._linger is not None:
+            self._linger.cancel()
+            self._linger = None
+        self._stop_producer()
+
+    def _tell_lost(self) -> None:
+        """
+        Tell the protocol, once, that the connection is lost.
+        """
+        protocol, self._protocol = self._protocol, None
+        if protocol is not None:
+            assert self._reason is not None
+            with self._log.failuresHandled(
+                "{peer}: the protocol failed", peer=self._peer
+            ):
+                protocol.connectionLost(self._reason)
