@@ -17,7 +17,7 @@ from twisted.logger import ILogObserver, Logger
 from twisted.python.components import Componentized
 from twisted.python.failure import Failure
 
-from reitunnel.errors import ReitunnelError
+from reitunnel.errors import Refused, ReitunnelError
 from reitunnel.service.exits import ExitCode, NotStarted
 
 SIGNALS: Final = (signal.SIGTERM, signal.SIGINT)
@@ -179,6 +179,8 @@ class Program(MultiService):
         error = failure.value
         if isinstance(error, ReitunnelError):
             self._failure = str(error)
+            if isinstance(error, Refused):
+                self._failure = f"a hook does not let it start: {error}"
             self._log.critical("{reason}", reason=self._failure)
         else:
             self._failure = f"{type(error).__name__}: {error}"

@@ -16,7 +16,7 @@ from twisted.trial.unittest import SynchronousTestCase
 from zope.interface import implementer
 from zope.interface.verify import verifyObject
 
-from reitunnel.errors import TransportError
+from reitunnel.errors import Refused, TransportError
 from reitunnel.service.exits import ExitCode, NotStarted
 from reitunnel.service.program import Program, SignalHandler, Terminal
 from tests.service.fakes import FakeReactor, FakeService
@@ -89,6 +89,12 @@ class ProgramTests(SynchronousTestCase):
         self.assertEqual(["port taken"], self.said(LogLevel.critical))
         self.assertEqual(1, self.exit_code.value)
         self.assertEqual(0, self.reactor.stops)
+
+    def test_refused_by_a_hook(self) -> None:
+        program = self.program(FakeService(Refused("not today")))
+        self.assertRaises(NotStarted, program.privilegedStartService)
+        expected = "a hook does not let it start: not today"
+        self.assertEqual([expected], self.said(LogLevel.critical))
 
     def test_fails_before_the_reactor_runs(self) -> None:
         service = FakeService()

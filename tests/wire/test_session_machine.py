@@ -59,7 +59,9 @@ limits = st.builds(
 sides = st.sampled_from(["client", "server"])
 codes = st.sampled_from([Code.NONE, Code.ABORTED, Code.TARGET_REFUSED, Code.INTERNAL])
 few = st.integers(1, 3)
-sizes = st.one_of(st.integers(1, 200), st.integers(1, 40 * KIB))
+sizes = st.one_of(
+    st.integers(1, 200), st.integers(1, 40 * KIB), st.sampled_from([20 * KIB, 60 * KIB])
+)
 
 
 class Way:
@@ -121,8 +123,17 @@ class Trip:
         self.into: dict[Peer, Way] = {}
         self.accepted = False
         self.told_accepted = False
-        self.told_reset: set[Peer] = set()
+        self.finished: set[Peer] = set()
+        self.said: dict[Peer, tuple[Code, str]] = {}
+        self.heard: dict[Peer, tuple[Code, str]] = {}
         self.ends: dict[Peer, tuple[Code, str]] = {}
+
+    def say_reset(self, peer: Peer, code: Code, reason: str) -> None:
+        """
+        A side resets the stream, if it has not ended it.
+        """
+        if self.streams[peer].local is not Half.ENDED:
+            self.said[peer] = (code, reason)
 
 
 class SessionMachine(RuleBasedStateMachine):
@@ -185,7 +196,11 @@ class SessionMachine(RuleBasedStateMachine):
         self.tunnels[peer].remove(number)
         if peer is self.server and number in self.requested:
             self.requested.remove(number)
-        peer.session.close_tunnel(number, code, f"closed by the {side}")
+        reason = f"closed by the {side}"
+        for there, stream in self.known(_live):
+            if there is peer and stream.tunnel == number:
+                self.trips[stream].say_reset(peer, code or Code.CLOSED, reason)
+        peer.session.close_tunnel(number, code, reason)
         self.take_events(peer)
 
     # The moves: streams.
@@ -223,6 +238,7 @@ class SessionMachine(RuleBasedStateMachine):
         if accept:
             self.accept(stream)
         else:
+            self.trips[stream].say_reset(self.client, code or Code.ABORTED, "refused")
             self.client.session.reset(stream, code, "refused")
             self.take_events(self.client)
 
@@ -255,7 +271,9 @@ class SessionMachine(RuleBasedStateMachine):
         self.finish_stream(*self.pick(data, _finishable))
 
     def finish_stream(self, peer: Peer, stream: Stream) -> None:
-        self.trips[stream].into[self.peers.other(peer)].eof_written = True
+        trip = self.trips[stream]
+        trip.into[self.peers.other(peer)].eof_written = True
+        trip.finished.add(peer)
         peer.session.finish(stream)
         self.take_events(peer)
 
@@ -264,7 +282,9 @@ class SessionMachine(RuleBasedStateMachine):
     def reset(self, data: st.DataObject, code: Code, dice: int) -> None:
         if dice == 3:
             peer, stream = self.pick(data, _live)
-            peer.session.reset(stream, code, f"reset by the {peer.session.role.value}")
+            reason = f"reset by the {peer.session.role.value}"
+            self.trips[stream].say_reset(peer, code or Code.ABORTED, reason)
+            peer.session.reset(stream, code, reason)
             self.take_events(peer)
 
     @precondition(lambda self: self.known(_unread))
@@ -344,6 +364,7 @@ class SessionMachine(RuleBasedStateMachine):
                     self.requested.remove(tunnel)
             case StreamOpened(stream):
                 assert peer is self.client
+                assert stream.tunnel in self.tunnels[peer]
                 self.meet(stream)
             case StreamAccepted(stream):
                 trip = self.trips[stream]
@@ -360,10 +381,12 @@ class SessionMachine(RuleBasedStateMachine):
                 trip = self.trips[stream]
                 self.check_not_ended(peer, trip)
                 trip.into[peer].ended()
-            case StreamReset(stream):
+            case StreamReset(stream, code, reason):
                 trip = self.trips[stream]
-                self.check_not_ended(peer, trip)
-                trip.told_reset.add(peer)
+                assert peer not in trip.heard, "reset twice"
+                assert trip.said.get(peer, (code, reason)) == (code, reason)
+                self.check_not_over(peer, trip)
+                trip.heard[peer] = (code, reason)
             case StreamOver(stream):
                 self.over(peer, stream)
             case PingAnswered(payload):
@@ -383,19 +406,28 @@ class SessionMachine(RuleBasedStateMachine):
         return trip
 
     def check_not_ended(self, peer: Peer, trip: Trip) -> None:
+        assert peer not in trip.heard, "the stream is reset"
+        self.check_not_over(peer, trip)
+
+    def check_not_over(self, peer: Peer, trip: Trip) -> None:
         assert peer not in trip.ends, "the stream is over"
-        assert peer not in trip.told_reset, "the stream is reset"
 
     def over(self, peer: Peer, stream: Stream) -> None:
         # A client does not tell its owner of a stream that it refuses by itself.
         trip = self.trips.get(stream) or self.meet(stream)
         assert peer not in trip.ends, "over twice"
         assert stream.over
-        trip.ends[peer] = code, _ = stream.end
-        if code is Code.NONE:
+        trip.ends[peer] = end = stream.end
+        assert len(set(trip.ends.values())) == 1, trip.ends
+        if end[0] is Code.NONE:
+            assert not trip.said
+            assert not trip.heard
             for way in trip.into.values():
                 assert way.eof_read, "an end in order before all was read"
-        assert len(set(trip.ends.values())) == 1, trip.ends
+        elif peer not in trip.said and peer in trip.heard:
+            assert end == trip.heard[peer], "another end than was told"
+        elif trip.said:
+            assert end in trip.said.values()
 
     # What always holds.
 
@@ -502,7 +534,7 @@ class SessionMachine(RuleBasedStateMachine):
             self.consume_some(peer, stream, stream.unread)
         if _writable(stream):
             self.eof(peer, stream)
-        if _finishable(stream):
+        if _finishable(stream) and peer not in self.trips[stream].finished:
             self.finish_stream(peer, stream)
 
     # The parts.
@@ -557,4 +589,4 @@ class SessionMachineTests(SynchronousTestCase):
         Every stream's bytes arrive whole, in order and once; both ends agree on
         the end; nothing leaks.
         """
-        run_state_machine_as_test(SessionMachine, settings=examples(250, steps=80))
+        run_state_machine_as_test(SessionMachine, settings=examples(150, steps=70))

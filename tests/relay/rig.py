@@ -1,0 +1,271 @@
+"""
+Two muxes back to back, over a connection in memory, and programs that sit at the
+ends of their streams.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from twisted.internet.interfaces import IProtocol
+from twisted.internet.task import Clock
+
+from reitunnel.errors import Code
+from reitunnel.relay import Link, Mux, SocketEnd, StreamTransport, join
+from reitunnel.wire.frames import Frame, FrameReader
+from reitunnel.wire.messages import TunnelOpen
+from reitunnel.wire.session import Role, Session, SessionLimits
+from reitunnel.wire.streams import Stream
+from tests.relay.memory import (
+    HERE,
+    ROOM,
+    THERE,
+    MemorySocket,
+    MemoryTransport,
+    Remote,
+    connect,
+)
+
+TUNNEL = 1
+
+
+class Owner:
+    """
+    Writes down what a mux tells its owner.
+
+    @ivar told: the name and the arguments of each call, in order.
+    @ivar on_stream: called with the number of each stream that the peer opens.
+    """
+
+    def __init__(self) -> None:
+        self.told: list[tuple[Any, ...]] = []
+        self.on_stream: Callable[[Stream], None] = lambda _: None
+
+    def tunnel_requested(self, request: TunnelOpen) -> None:
+        self.told.append(("tunnel_requested", request.tunnel))
+
+    def tunnel_accepted(self, tunnel: int, host: str, port: int) -> None:
+        self.told.append(("tunnel_accepted", tunnel, host, port))
+
+    def tunnel_ended(self, tunnel: int, code: Code, reason: str, refused: bool) -> None:
+        self.told.append(("tunnel_ended", tunnel, code, reason, refused))
+
+    def stream_opened(self, tunnel: int, stream: Stream, host: str, port: int) -> None:
+        self.told.append(("stream_opened", tunnel, host, port))
+        self.on_stream(stream)
+
+    def peer_drains(self, code: Code, reason: str) -> None:
+        self.told.append(("peer_drains", code, reason))
+
+    def mux_lost(self, code: Code, reason: str) -> None:
+        self.told.append(("mux_lost", code, reason))
+
+
+class _NoFrames:
+    """
+    Receives what comes before a mux takes the link over: nothing.
+    """
+
+    def link_ready(self, link: Link) -> None:
+        pass
+
+    def frame_received(self, frame: Frame) -> None:
+        raise AssertionError(frame)
+
+    def batch_received(self) -> None:
+        raise AssertionError
+
+    def link_writable(self) -> None:
+        raise AssertionError
+
+    def link_broken(self, error: Exception) -> None:
+        raise error
+
+    def link_lost(self, reason: object) -> None:
+        raise AssertionError(reason)
+
+
+class Side:
+    """
+    One mux, its owner and its end of the link.
+    """
+
+    def __init__(self, role: Role, limits: SessionLimits, clock: Clock) -> None:
+        self.owner = Owner()
+        self.session = Session(role, limits)
+        self.link = Link(FrameReader(), _NoFrames(), clock)
+        self.mux = Mux(
+            self.session,
+            self.owner,
+            self.link,
+            clock,
+            heartbeat_interval=10,
+            heartbeat_timeout=30,
+        )
+        self.transport: MemoryTransport
+
+    def told(self, name: str) -> list[list[Any]]:
+        """
+        Give the arguments of the calls of one name.
+        """
+        return [arguments for called, *arguments in self.owner.told if called == name]
+
+
+class Rig:
+    """
+    A server and a client with one open tunnel between them.
+
+    @ivar clock: the clock of everything.
+    @ivar visitors: the streams' transports at the server, in order.
+    @ivar targets: the streams' transports at the client, in order.
+    """
+
+    def __init__(
+        self,
+        limits: SessionLimits | None = None,
+        *,
+        link: type[MemoryTransport] = MemorySocket,
+        room: int = ROOM,
+    ) -> None:
+        limits = limits or SessionLimits()
+        self.clock = Clock()
+        self.server = Side(Role.SERVER, limits, self.clock)
+        self.client = Side(Role.CLIENT, limits, self.clock)
+        self.sides = (self.server, self.client)
+        self.ends: list[MemoryTransport] = []
+        self.connect(self.server.link, self.client.link, link, room)
+        self.server.transport, self.client.transport = self.ends
+        for side in self.sides:
+            side.mux.start()
+        self.client.session.open_tunnel(TunnelOpen(TUNNEL, "tcp"))
+        self.client.mux.changed()
+        self.settle()
+        self.server.session.accept_tunnel(TUNNEL, HERE.host, HERE.port)
+        self.server.mux.changed()
+        self.settle()
+        self.visitors: list[StreamTransport] = []
+        self.targets: list[StreamTransport] = []
+        self.client.owner.on_stream = self._stream_opened
+
+    def connect(
+        self,
+        near: IProtocol,
+        far: IProtocol,
+        kind: type[MemoryTransport] = MemorySocket,
+        room: int = ROOM,
+    ) -> tuple[MemoryTransport, MemoryTransport]:
+        """
+        Make a connection whose ends take part in L{settle}.
+        """
+        ends = connect(near, far, self.clock, kind, room)
+        self.ends += ends
+        return ends
+
+    def turn(self, size: int = ROOM) -> bool:
+        """
+        Let everything that can happen now happen once.
+        """
+        self.clock.advance(0)
+        happened = False
+        for end in tuple(self.ends):
+            happened = end.turn(size) or happened
+        return happened
+
+    def settle(self, size: int = ROOM) -> None:
+        """
+        Let things happen until nothing does any more.
+        """
+        for _ in range(20_000):
+            if not self.turn(size):
+                break
+        else:
+            raise AssertionError("it does not end")
+        self.clock.advance(0)
+
+    def offer_stream(self) -> StreamTransport:
+        """
+        Open a stream at the server; the client hears of it but does not accept it.
+
+        @return: the server's end.
+        """
+        session = self.server.session
+        visitor = self.server.mux.open_stream(
+            TUNNEL, THERE, HERE, session.reserve_number()
+        )
+        self.visitors.append(visitor)
+        self.settle()
+        return visitor
+
+    def open_stream(self) -> tuple[StreamTransport, StreamTransport]:
+        """
+        Open a stream, all the way.
+
+        @return: the server's and the client's end.
+        """
+        visitor = self.offer_stream()
+        target = self.targets[-1]
+        target.accept()
+        self.settle()
+        return visitor, target
+
+    def stream_between(
+        self, near: IProtocol, far: IProtocol
+    ) -> tuple[StreamTransport, StreamTransport]:
+        """
+        Open a stream and give its ends to two protocols: the first one sits where
+        visitors do.
+        """
+        visitor, target = self.open_stream()
+        visitor.connect(near)
+        target.connect(far)
+        self.settle()
+        return visitor, target
+
+    def socket(self, remote: Remote) -> SocketEnd:
+        """
+        Connect a program to a socket that is to be joined to a stream.
+        """
+        end = SocketEnd(lambda _: None, lambda: None)
+        self.connect(end, remote)
+        return end
+
+    def pumped(self) -> tuple[Remote, Remote]:
+        """
+        Open a stream with a pump at each end.
+
+        @return: the visitor and the target.
+        """
+        visitor, target = Remote(), Remote()
+        near, far = self.open_stream()
+        join(self.socket(visitor), near)
+        join(self.socket(target), far)
+        self.settle()
+        return visitor, target
+
+    def close(self) -> None:
+        """
+        End the session.
+        """
+        self.client.mux.close(Code.CLOSED, "the test is over")
+        self.settle()
+
+    def leftovers(self) -> list[object]:
+        """
+        What is left that should not be, once every stream is over: the heartbeats
+        may tick.
+        """
+        left: list[object] = []
+        for side in self.sides:
+            left += side.session.streams.values()
+            left += side.session.events
+            left += side.session.drained
+            if side.session.promised:
+                left.append(("promised", side.session.promised))
+        ticking = sum(2 for side in self.sides if not side.mux.lost)
+        if len(self.clock.getDelayedCalls()) != ticking:
+            left += self.clock.getDelayedCalls()
+        return left
+
+    def _stream_opened(self, stream: Stream) -> None:
+        self.targets.append(self.client.mux.transport_for(stream, THERE, HERE))
