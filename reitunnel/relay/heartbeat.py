@@ -12,6 +12,8 @@ from typing import Final
 from twisted.internet.interfaces import IDelayedCall, IReactorTime
 
 _PAYLOAD: Final = Layout(">Q")
+_REMEMBERED: Final = 8
+"""How many round-trip times are remembered."""
 
 
 class Heartbeat:
@@ -26,6 +28,8 @@ class Heartbeat:
 
     @ivar round_trip: the newest round-trip time in seconds, L{None} before the
         first answer.
+    @ivar least_round_trip: the least of the newest few, in seconds, which is the
+        path's own and not that of full queues; 0 before the first answer.
     """
 
     def __init__(
@@ -37,6 +41,7 @@ class Heartbeat:
         silent: Callable[[], None],
     ) -> None:
         self.round_trip: float | None = None
+        self._round_trips: deque[float] = deque(maxlen=_REMEMBERED)
         self._clock = clock
         self.interval = interval
         self.timeout = timeout
@@ -46,6 +51,13 @@ class Heartbeat:
         self._sent: deque[tuple[bytes, float]] = deque()
         self._next: IDelayedCall | None = None
         self._deadline: IDelayedCall | None = None
+
+    @property
+    def least_round_trip(self) -> float:
+        """
+        The least round-trip time of the newest few.
+        """
+        return min(self._round_trips, default=0.0)
 
     def start(self) -> None:
         """
@@ -72,6 +84,7 @@ class Heartbeat:
             return
         _, sent_at = self._sent.popleft()
         self.round_trip = self._clock.seconds() - sent_at
+        self._round_trips.append(self.round_trip)
         self._deadline.reset(self.timeout)
 
     def _beat(self) -> None:

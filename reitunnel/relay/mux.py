@@ -308,6 +308,7 @@ class Mux:
                 self._owner.stream_opened(stream.tunnel, stream, host, port)
             case events.PingAnswered(payload):
                 self.heartbeat.answered(payload)
+                self.session.round_trip = self.heartbeat.least_round_trip
             case events.TunnelRequested(request):
                 self._owner.tunnel_requested(request)
             case events.TunnelAccepted(tunnel, host, port):

@@ -524,7 +524,9 @@ class StreamTransport:
         """
         credited = min(size, self.stream.unread)
         if credited:
-            self._carrier.session.consumed(self.stream, credited)
+            session = self._carrier.session
+            session.now = self._carrier.clock.seconds()
+            session.consumed(self.stream, credited)
             self._carrier.changed()
 
     def _throttle_link(self) -> None:

@@ -34,7 +34,9 @@ class SessionLimits(Struct, frozen=True, kw_only=True):
 
     @ivar max_tunnels: tunnels at a time.
     @ivar max_streams: streams at a time.
-    @ivar max_window: the most credit that a stream is given, in bytes.
+    @ivar max_window: the credit that a stream is given to begin with, in bytes.
+    @ivar grown_window: the most credit that a stream is given once it has shown
+        that it needs it, in bytes; no less than C{max_window} holds.
     @ivar max_session_bytes: the credit given to all streams together, in bytes.
         Beyond it each further stream still gets the least, 16 KiB.
     @ivar chunk: the most bytes of one C{DATA} frame that this side sends, and of
@@ -44,6 +46,7 @@ class SessionLimits(Struct, frozen=True, kw_only=True):
     max_tunnels: int = 1024
     max_streams: int = 16384
     max_window: int = 256 << 10
+    grown_window: int = 16 << 20
     max_session_bytes: int = 64 << 20
     chunk: int = 64 << 10
 
@@ -51,8 +54,9 @@ class SessionLimits(Struct, frozen=True, kw_only=True):
         """
         @raise ValueError: when a session could not work with a limit.
         """
-        if self.chunk < 1 or not 0 <= self.max_window <= MAX_CREDIT:
-            raise ValueError("chunk or max_window is out of range")
+        windows = (self.max_window, self.grown_window)
+        if self.chunk < 1 or not all(0 <= size <= MAX_CREDIT for size in windows):
+            raise ValueError("chunk, max_window or grown_window is out of range")
         if min(self.max_tunnels, self.max_streams, self.max_session_bytes) < 0:
             raise ValueError("a limit is below 0")
 
@@ -106,6 +110,8 @@ class SessionBooks:
         self.draining = False
         self.peer_draining = False
         self.direct = False
+        self.now = 0.0
+        self.round_trip = 0.0
         self.streams: dict[int, Stream] = {}
         self.tunnels: dict[int, Tunnel] = {}
         self._peer = Role.SERVER if role is Role.CLIENT else Role.CLIENT
@@ -232,5 +238,10 @@ class SessionBooks:
         """
         if stream.window < self.limits.max_window:
             stream.window = max(stream.window, self._first_window())
+        elif self.now - stream.granted_at < 2 * self.round_trip:
+            # Half a window went by in less than two round trips: the peer was
+            # waiting for credit, or nearly so.
+            most = max(self.limits.grown_window, stream.window)
+            stream.window = min(2 * stream.window, most)
         room = self.limits.max_session_bytes - self._promised + held
         return max(EARLY_CREDIT, min(stream.window, room))

@@ -43,6 +43,9 @@ class Session(TunnelMoves):
         has drained. The owner empties it.
     @ivar draining: whether this side has said C{GOAWAY}.
     @ivar peer_draining: whether the peer has said it.
+    @ivar now: the time in seconds; the owner sets it before it calls C{consumed}.
+    @ivar round_trip: the round-trip time in seconds, as the owner has measured it;
+        0 if it has not. With it, windows grow to the bandwidth-delay product.
     @ivar direct: whether both sides can switch streams to data links.
     """
 

@@ -192,6 +192,7 @@ class StreamMoves(SessionBooks):
             more = window - held
             stream.receive_credit += more
             self._promised += more
+            stream.granted_at = self.now
             self._send(encode_number(FrameKind.WINDOW, stream.number, more))
 
     # What the peer says.

@@ -78,6 +78,7 @@ class Stream:
     @ivar receive_credit: bytes that the peer may still send.
     @ivar unread: bytes received and not yet consumed.
     @ivar window: the credit that this side aims to give, in bytes.
+    @ivar granted_at: when this side last gave credit, in the owner's seconds.
     @ivar queued: bytes that wait to be sent.
     @ivar switch_queued: the data link on which this side goes on once its queue
         is empty, or 0.
@@ -92,6 +93,7 @@ class Stream:
         "close_queued",
         "deficit",
         "eof_queued",
+        "granted_at",
         "listed",
         "local",
         "local_code",
@@ -125,6 +127,7 @@ class Stream:
         self.send_credit = send_credit
         self.receive_credit = window
         self.window = window
+        self.granted_at = 0.0
         self.unread = 0
         self.queue: deque[Buffer] = deque()
         self.queued = 0
