@@ -2,351 +2,316 @@
 Moving bytes between two sockets inside the kernel, by splice(2).
 
 Bytes go from a socket into a pipe and from the pipe into the other socket; they
-never enter this process. docs/performance.md says when this is used.
+never enter this process. C{reitunnel.relay.handover} says which sockets can be
+joined so, and takes them from Twisted. docs/performance.md says when this is used.
 """
 
 from __future__ import annotations
 
-import fcntl
 import os
 from collections.abc import Callable
-from socket import SHUT_WR, socket
-from typing import Any, Final, NamedTuple
+from enum import Enum
+from functools import partial
+from typing import Final
 
-from twisted.internet.error import ConnectionLost
-from twisted.internet.interfaces import IReadWriteDescriptor
+from twisted.internet.interfaces import IReactorFDSet
+from twisted.internet.tcp import Connection
+from twisted.logger import Logger
 from twisted.python.failure import Failure
-from zope.interface import implementer
 
-PIPE_SIZE: Final = 1 << 20
-"""The size asked for each pipe, in bytes: what Linux allows without privileges."""
-_TURN: Final = 4 << 20
-"""Bytes that a direction may move before other sockets get their turn."""
-_FLAGS: Final = os.SPLICE_F_MOVE | os.SPLICE_F_NONBLOCK if hasattr(os, "splice") else 0
-_KEPT: Final = 32
-"""Empty pipes that are kept for the next use."""
+from reitunnel.relay.pipes import NoPipe, Pipe, Pipes
+from reitunnel.relay.splice_end import End, EndLost
+
+TURN: Final = 1 << 20
+"""
+Bytes that a direction may move before other sockets get their turn: less than a
+millisecond, while the turn itself costs a few hundredths of that.
+"""
+_FLAGS: Final = getattr(os, "SPLICE_F_NONBLOCK", 0)
+_COPY: Final = 1 << 16
+"""Bytes that are copied at once where splice(2) does not go on."""
 
 
-def can_splice() -> bool:
+class _State(Enum):
     """
-    Whether this platform has splice(2).
-    """
-    return hasattr(os, "splice")
-
-
-class Pipe(NamedTuple):
-    """
-    A pipe, and how many bytes it holds when it is full.
+    What becomes of a direction.
     """
 
-    reading: int
-    writing: int
-    size: int
-
-
-class Pipes:
-    """
-    Pipes for all streams of a process. A direction has one only while bytes are
-    in it: Linux lets a user keep 64 MiB of pipes (pipe-user-pages-soft, pipe(7)),
-    and an idle stream must not cost descriptors.
-    """
-
-    def __init__(self) -> None:
-        self._idle: list[Pipe] = []
-
-    def take(self) -> Pipe:
-        """
-        Take an empty pipe.
-
-        @raise OSError: when the process or the system has no descriptors left.
-        """
-        if self._idle:
-            return self._idle.pop()
-        reading, writing = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
-        try:
-            size = fcntl.fcntl(writing, fcntl.F_SETPIPE_SZ, PIPE_SIZE)
-        except OSError:
-            # The user's share is used up: the pipe works, only smaller.
-            size = fcntl.fcntl(writing, fcntl.F_GETPIPE_SZ)
-        return Pipe(reading, writing, size)
-
-    def give(self, pipe: Pipe) -> None:
-        """
-        Give an empty pipe back.
-        """
-        if len(self._idle) < _KEPT and pipe.size == PIPE_SIZE:
-            self._idle.append(pipe)
-        else:
-            self.destroy(pipe)
-
-    def destroy(self, pipe: Pipe) -> None:
-        """
-        Close a pipe, with what it holds.
-        """
-        os.close(pipe.reading)
-        os.close(pipe.writing)
-
-    def clear(self) -> None:
-        """
-        Close the idle pipes.
-        """
-        while self._idle:
-            self.destroy(self._idle.pop())
-
-
-@implementer(IReadWriteDescriptor)
-class _Socket:
-    """
-    A socket whose transport has let go of it, as the reactor sees it.
-
-    @ivar incoming: the direction that reads from it.
-    @ivar outgoing: the direction that writes to it.
-    """
-
-    incoming: _Flow
-    outgoing: _Flow
-
-    def __init__(
-        self, reactor: Any, transport: Any, failed: Callable[[Failure], None]
-    ) -> None:
-        self._reactor = reactor
-        self._socket: socket = transport.getHandle()
-        self._fileno = self._socket.fileno()
-        self._failed = failed
-        self._reading = False
-        self._writing = False
-
-    def fileno(self) -> int:
-        """
-        The socket's descriptor.
-        """
-        return self._fileno
-
-    def logPrefix(self) -> str:
-        """
-        The prefix of log lines.
-        """
-        return "splice"
-
-    def read_wanted(self, wanted: bool) -> None:
-        """
-        Wait for something to read, or not.
-        """
-        if wanted is not self._reading:
-            self._reading = wanted
-            change = self._reactor.addReader if wanted else self._reactor.removeReader
-            change(self)
-
-    def write_wanted(self, wanted: bool) -> None:
-        """
-        Wait for room to write, or not.
-        """
-        if wanted is not self._writing:
-            self._writing = wanted
-            change = self._reactor.addWriter if wanted else self._reactor.removeWriter
-            change(self)
-
-    def release(self) -> None:
-        """
-        Wait for nothing.
-        """
-        self.read_wanted(False)
-        self.write_wanted(False)
-
-    def finish(self) -> None:
-        """
-        Send FIN.
-        """
-        self._socket.shutdown(SHUT_WR)
-
-    def doRead(self) -> None:
-        """
-        There is something to read, or the end.
-        """
-        self._move(self.incoming)
-
-    def doWrite(self) -> None:
-        """
-        There is room to write.
-        """
-        self._move(self.outgoing)
-
-    def connectionLost(self, reason: Failure) -> None:
-        """
-        The reactor has seen the socket fail.
-        """
-        self._failed(Failure(ConnectionLost()))
-
-    def _move(self, flow: _Flow) -> None:
-        try:
-            flow.move()
-        except OSError as error:
-            self._failed(Failure(ConnectionLost(str(error))))
+    ELSEWHERE = "elsewhere"
+    """Twisted copies it."""
+    MOVING = "moving"
+    """It is moved here."""
+    ENDED = "ended"
+    """The source has ended, and all that came from it is written."""
+    FINISHING = "finishing"
+    """The owner has ended it; what was read is still written."""
+    OVER = "over"
+    """FIN is sent, or Twisted was told to send it."""
 
 
 class _Flow:
     """
     One direction: what is read from one socket is written to the other.
+
+    @ivar state: what becomes of it.
+    @ivar source: where it reads.
+    @ivar sink: where it writes.
     """
 
     def __init__(
         self,
         pipes: Pipes,
-        source: _Socket,
-        sink: _Socket,
+        source: End,
+        sink: End,
         on_read: Callable[[int], None],
         on_written: Callable[[int], None],
     ) -> None:
+        self.state = _State.ELSEWHERE
         self.source = source
         self.sink = sink
-        self.done = False
-        self.on_done: Callable[[], None] = _nothing
         self._pipes = pipes
         self._pipe: Pipe | None = None
         self._held = 0
-        self._eof = False
         self._on_read = on_read
         self._on_written = on_written
 
-    def move(self) -> None:
+    def begin(self) -> None:
+        """
+        Move from the next turn of the reactor on.
+        """
+        self.state = _State.MOVING
+        self.source.want_read(True)
+
+    def move(self, readable: bool) -> bool:
         """
         Move what can be moved now, and wait for what is missing: for the source
         while nothing is held, for the sink otherwise. It never waits for both,
         because a pipe can be full with fewer bytes than its size, and the source
         would wake it in vain.
 
-        @raise OSError: when one of the sockets is lost.
+        @param readable: whether the reactor says that the source is readable.
+        @return: whether the direction came to an end: the source did, or the owner
+            has ended it, and all that was read is written.
+        @raise EndLost: when one of the sockets is lost.
+        @raise NoPipe: when there are no descriptors left for a pipe.
         """
-        if self.done:
-            return
-        turn = _TURN
-        while turn > 0 and self._fill():
-            turn -= self._held
-            if not self._drain():
+        left = TURN
+        ended = False
+        while self._drain() and left > 0 and self.state is _State.MOVING:
+            pipe = self._pipe = self._pipe or self._pipes.take()
+            count = self._fill(pipe, readable)
+            if not count:
+                ended = count == 0
                 break
-        self._settle()
+            readable = False
+            # Less than a full pipe is all there was, or a pipe full with small
+            # pieces, which take their time: the reactor comes back if there is more.
+            left = left - count if count == pipe.size else 0
+        return self._settle(ended)
+
+    def finish(self) -> bool:
+        """
+        Read no more.
+
+        @return: whether all that was read is written.
+        """
+        self.state = _State.FINISHING
+        self.source.want_read(False)
+        return not self._held
 
     def stop(self) -> None:
         """
         Give up what is held.
         """
-        self.done = True
-        pipe, self._pipe = self._pipe, None
-        if pipe is not None:
-            self._pipes.destroy(pipe)
+        self.state = _State.OVER
+        self._let_go()
 
-    def _fill(self) -> bool:
+    def _fill(self, pipe: Pipe, readable: bool) -> int | None:
         """
         Read into the empty pipe.
 
-        @return: whether there is something to write.
+        @return: how much; L{None} when there is nothing to read, 0 at the end.
         """
-        if self._held:
-            return True
-        if self._eof:
-            return False
-        if self._pipe is None:
-            self._pipe = self._pipes.take()
+        count: int | None
         try:
-            read = os.splice(
-                self.source.fileno(), self._pipe.writing, self._pipe.size, flags=_FLAGS
+            count = os.splice(
+                self.source.fileno(), pipe.writing, pipe.size, flags=_FLAGS
             )
         except BlockingIOError:
-            return False
-        if not read:
-            self._eof = True
-            return False
-        self._held = read
-        self._on_read(read)
-        return True
+            if not readable:
+                return None
+            count = 0
+        except OSError as error:
+            raise self.source.lost(error) from error
+        if not count:
+            # Urgent data (RFC 6093) stops splice(2): it finds nothing on a socket
+            # that is readable, and an end before the end. recv(2) passes it.
+            count = self._copy(pipe)
+        if count:
+            self._held = count
+            self._on_read(count)
+        return count
+
+    def _copy(self, pipe: Pipe) -> int | None:
+        data = self.source.receive(min(pipe.size, _COPY))
+        if data:
+            # It fits: the pipe is empty.
+            os.write(pipe.writing, data)
+        return None if data is None else len(data)
 
     def _drain(self) -> bool:
         """
         Write what the pipe holds.
 
-        @return: whether it is empty.
+        @return: whether it is empty; if not, the sink is full.
         """
+        if not self._held:
+            return True
         assert self._pipe is not None
-        while self._held:
-            try:
-                written = os.splice(
-                    self._pipe.reading, self.sink.fileno(), self._held, flags=_FLAGS
-                )
-            except BlockingIOError:
-                return False
-            self._held -= written
-            self._on_written(written)
-        return True
+        try:
+            count = os.splice(
+                self._pipe.reading, self.sink.fileno(), self._held, flags=_FLAGS
+            )
+        except BlockingIOError:
+            return False
+        except OSError as error:
+            raise self.sink.lost(error) from error
+        self._held -= count
+        self._on_written(count)
+        return not self._held
 
-    def _settle(self) -> None:
+    def _settle(self, ended: bool) -> bool:
+        if self.state is _State.OVER:
+            self._let_go()
+            return False
         if self._held:
-            self.source.read_wanted(False)
-            self.sink.write_wanted(True)
+            self.source.want_read(False)
+            self.sink.want_write(True)
+            return False
+        self.sink.want_write(False)
+        self._let_go()
+        finishing = self.state is _State.FINISHING
+        self.source.want_read(not ended and not finishing)
+        return ended or finishing
+
+    def _let_go(self) -> None:
+        pipe, self._pipe = self._pipe, None
+        if pipe is None:
             return
-        self.sink.write_wanted(False)
-        if self._pipe is not None:
-            self._pipes.give(self._pipe)
-            self._pipe = None
-        self.source.read_wanted(not self._eof)
-        if self._eof:
-            self.done = True
-            self.sink.finish()
-            self.on_done()
-
-
-def _nothing() -> None:
-    """
-    Nobody waits for this direction.
-    """
+        if self._held:
+            self._held = 0
+            self._pipes.destroy(pipe)
+        else:
+            self._pipes.give(pipe)
 
 
 class Splice:
     """
-    Joins two sockets in both directions, until both have ended or one fails.
+    Joins two sockets. Each direction is moved here from when it is started until its
+    source ends and the owner lets it be finished, and both until one end is lost.
+
+    Neither FIN nor RST of an end is noticed while what was read from it waits for
+    the other end, and RST not after FIN unless something is written: Twisted's
+    connections are the same.
 
     @ivar stopped: whether it moves nothing any more.
     """
 
+    _log = Logger()
+
     def __init__(
         self,
-        reactor: Any,
+        reactor: IReactorFDSet,
         pipes: Pipes,
-        ends: tuple[Any, Any],
+        ends: tuple[Connection, Connection],
         *,
         on_read: tuple[Callable[[int], None], Callable[[int], None]],
         on_written: tuple[Callable[[int], None], Callable[[int], None]],
+        on_eof: Callable[[int], None],
         on_over: Callable[[Failure | None], None],
     ) -> None:
         """
-        @param reactor: an C{IReactorFDSet}.
-        @param ends: two transports of TCP or Unix sockets, with nothing left to
-            write and not reading. They are the caller's to close.
+        None of the callbacks is called before the next turn of the reactor. Each may
+        call any method; one that raises ends the splice.
+
+        @param ends: the transports of two sockets (C{can_splice}). They are the
+            owner's to close, after L{stop} or C{on_over}.
         @param on_read: told how many bytes were read from each end.
         @param on_written: told how many bytes were written to each end.
-        @param on_over: told, once, that both directions have ended, or the
-            failure of one end.
+        @param on_eof: told the index of an end that has ended, once all that came
+            from it is written. The owner then calls L{finish}.
+        @param on_over: told, once, that both directions are over, or why there is
+            nothing moved any more: L{EndLost}, L{NoPipe}, or what a callback raised.
+            It is not called after L{stop}.
         """
         self.stopped = False
+        self._on_eof = on_eof
         self._on_over = on_over
         first, second = (
-            _Socket(reactor, transport, self._failed) for transport in ends
+            End(reactor, transport, index) for index, transport in enumerate(ends)
         )
-        self._sockets = (first, second)
         there = _Flow(pipes, first, second, on_read[0], on_written[1])
         back = _Flow(pipes, second, first, on_read[1], on_written[0])
-        first.incoming = second.outgoing = there
-        second.incoming = first.outgoing = back
+        self._ends = (first, second)
         self._flows = (there, back)
-        for flow in self._flows:
-            flow.on_done = self._flow_done
+        for end, incoming, outgoing in ((first, there, back), (second, back, there)):
+            end.on_readable = partial(self._ready, incoming, True)
+            end.on_writable = partial(self._ready, outgoing, False)
+            end.on_lost = self._lost
 
-    def start(self) -> None:
+    def start(self, *sources: int) -> None:
         """
-        Begin to move.
+        Begin to move directions: the source's transport does not read any more, and
+        the sink's has nothing left to write (C{hand_over}). While the other
+        direction is Twisted's, each end costs one descriptor more.
+
+        @param sources: the indexes of the ends to read from.
+        @raise OSError: when there are no descriptors left. Nothing has changed.
+        @raise RuntimeError: when a direction is not Twisted's.
         """
-        for end in self._sockets:
-            if not self.stopped:
-                end.doRead()
+        if self.stopped:
+            return
+        flows = [self._taken(source) for source in sources]
+        rest = [each for each in self._flows if each.state is _State.ELSEWHERE]
+        if len(rest) > len(flows):
+            self._duplicate()
+        else:
+            self._unify()
+        for flow in flows:
+            flow.begin()
+
+    def skip(self, source: int) -> None:
+        """
+        Count a direction as over: Twisted has read FIN, and has nothing left to
+        write, FIN included.
+
+        @param source: the index of the end that it reads from.
+        @raise RuntimeError: when the direction is not Twisted's.
+        """
+        if self.stopped:
+            return
+        self._taken(source).state = _State.OVER
+        if not any(flow.state is _State.ELSEWHERE for flow in self._flows):
+            self._unify()
+        self._end_if_over()
+
+    def finish(self, sink: int) -> None:
+        """
+        End the direction to an end: read no more for it, and send FIN once all that
+        was read is written.
+
+        @param sink: the index of the end that it writes to.
+        @raise RuntimeError: when the direction is not moved here.
+        """
+        if self.stopped:
+            return
+        flow = self._flows[1 - sink]
+        if flow.state is _State.FINISHING:
+            return
+        if flow.state not in (_State.MOVING, _State.ENDED):
+            raise RuntimeError(f"the direction to end {sink} is not moved here")
+        if flow.finish():
+            self._guarded(self._send_fin, flow)
 
     def stop(self) -> None:
         """
@@ -354,17 +319,70 @@ class Splice:
         """
         if not self.stopped:
             self.stopped = True
-            for end in self._sockets:
+            for end in self._ends:
                 end.release()
             for flow in self._flows:
                 flow.stop()
 
-    def _flow_done(self) -> None:
-        if all(flow.done for flow in self._flows):
-            self.stop()
-            self._on_over(None)
+    # What the ends tell.
 
-    def _failed(self, failure: Failure) -> None:
-        if not self.stopped:
-            self.stop()
+    def _ready(self, flow: _Flow, readable: bool) -> None:
+        if flow.state in (_State.MOVING, _State.FINISHING):
+            self._guarded(self._move, flow, readable)
+
+    def _lost(self, error: EndLost) -> None:
+        self._end(Failure(error))
+
+    # The parts.
+
+    def _taken(self, source: int) -> _Flow:
+        flow = self._flows[source]
+        if flow.state is not _State.ELSEWHERE:
+            raise RuntimeError(f"the direction from end {source} is not Twisted's")
+        return flow
+
+    def _duplicate(self) -> None:
+        try:
+            for end in self._ends:
+                end.duplicate()
+        except OSError:
+            self._unify()
+            raise
+
+    def _unify(self) -> None:
+        for end in self._ends:
+            end.unify()
+
+    def _guarded(self, call: Callable[..., None], *arguments: object) -> None:
+        try:
+            call(*arguments)
+        except (EndLost, NoPipe):
+            self._end(Failure())
+        except Exception:
+            self._log.failure("a callback of a splice failed")
+            self._end(Failure())
+
+    def _move(self, flow: _Flow, readable: bool) -> None:
+        if not flow.move(readable):
+            return
+        if flow.state is _State.FINISHING:
+            self._send_fin(flow)
+        else:
+            flow.state = _State.ENDED
+            self._on_eof(flow.source.index)
+
+    def _send_fin(self, flow: _Flow) -> None:
+        flow.state = _State.OVER
+        flow.sink.send_fin()
+        self._end_if_over()
+
+    def _end_if_over(self) -> None:
+        if all(flow.state is _State.OVER for flow in self._flows):
+            self._end(None)
+
+    def _end(self, failure: Failure | None) -> None:
+        if self.stopped:
+            return
+        self.stop()
+        with self._log.failuresHandled("a callback of a splice failed"):
             self._on_over(failure)
