@@ -32,34 +32,36 @@ def can_splice(transport: object) -> TypeGuard[Connection]:
     if not isinstance(transport, Connection) or not transport.connected:
         return False
     handle: object = transport.getHandle()
-    return (
-        # With TLS started it is a TLS connection.
-        isinstance(handle, socket)
-        and handle.family in _FAMILIES
-        and handle.type == SOCK_STREAM
-        and _kernel_splices(handle.family)
-    )
+    # With TLS started it is a TLS connection.
+    if not isinstance(handle, socket) or handle.type != SOCK_STREAM:
+        return False
+    try:
+        return handle.family in _FAMILIES and kernel_splices(handle.family)
+    except OSError:
+        return False
 
 
 @cache
-def _kernel_splices(family: int) -> bool:
+def kernel_splices(family: int) -> bool:
     """
     Whether splice(2) is there and takes stream sockets of a family: a socket with
     nothing to read says so.
+
+    @raise OSError: when there are no descriptors to try it with.
     """
     if not hasattr(os, "splice"):
         return False
     with ExitStack() as stack:
+        # An unconnected Unix socket would not tell.
+        sockets = socketpair() if family == AF_UNIX else (socket(family),)
+        for each in sockets:
+            stack.enter_context(each)
+        pipe = os.pipe()
+        for descriptor in pipe:
+            stack.callback(os.close, descriptor)
+        sockets[0].setblocking(False)
         try:
-            # An unconnected Unix socket would not tell.
-            sockets = socketpair() if family == AF_UNIX else (socket(family),)
-            for each in sockets:
-                stack.enter_context(each)
-            reading, writing = os.pipe()
-            stack.callback(os.close, reading)
-            stack.callback(os.close, writing)
-            sockets[0].setblocking(False)
-            os.splice(sockets[0].fileno(), writing, 1, flags=os.SPLICE_F_NONBLOCK)
+            os.splice(sockets[0].fileno(), pipe[1], 1, flags=os.SPLICE_F_NONBLOCK)
         except OSError as error:
             return error.errno in (EAGAIN, ENOTCONN)
     return False

@@ -172,6 +172,8 @@ class Copier(Protocol):
     @ivar read_ended: whether FIN was read.
     @ivar write_ended: whether FIN was sent.
     @ivar reasons: why the connection was lost, each time.
+    @ivar on_read_ended: called when FIN was read.
+    @ivar on_write_ended: called when FIN was sent.
     @ivar on_lost: called when it is lost.
     """
 
@@ -183,6 +185,7 @@ class Copier(Protocol):
         self.write_ended = False
         self.reasons: list[type[BaseException]] = []
         self.on_read_ended: Callable[[], None] = lambda: None
+        self.on_write_ended: Callable[[], None] = lambda: None
         self.on_lost: Callable[[], None] = lambda: None
 
     def dataReceived(self, data: bytes) -> None:
@@ -197,6 +200,7 @@ class Copier(Protocol):
 
     def writeConnectionLost(self) -> None:
         self.write_ended = True
+        self.on_write_ended()
 
     def connectionLost(self, reason: Failure = connectionDone) -> None:
         assert reason.type is not None
@@ -268,6 +272,7 @@ class Peer:
     @ivar socket: its socket.
     @ivar sent: how many bytes of the pattern it has sent.
     @ivar got: what it has received.
+    @ivar ended: whether it has sent FIN.
     @ivar at_end: whether FIN came.
     """
 
@@ -276,6 +281,7 @@ class Peer:
         self.socket = own
         self.sent = 0
         self.got = bytearray()
+        self.ended = False
         self.at_end = False
 
     def send(self, count: int) -> int:
@@ -310,6 +316,7 @@ class Peer:
         """
         Send FIN.
         """
+        self.ended = True
         self.socket.shutdown(socket.SHUT_WR)
 
 
@@ -347,6 +354,18 @@ class Relay:
         """
         first, second = self.transports
         return first, second
+
+    def until_lost(self) -> None:
+        """
+        Turn the reactor until a connection is lost.
+        """
+        self.reactor.until(lambda: any(each.reasons for each in self.protocols))
+
+    def until_write_ended(self, end: int) -> None:
+        """
+        Turn the reactor until Twisted has sent FIN.
+        """
+        self.reactor.until(lambda: self.protocols[end].write_ended)
 
     def close(self) -> None:
         """
