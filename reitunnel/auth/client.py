@@ -12,17 +12,17 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import get_args
 
+from reitunnel.auth.binding import PLUS, choose_binding
 from reitunnel.auth.exchange import (
     ANONYMOUS,
     EXTERNAL,
+    HMAC,
     MAX_MESSAGE,
     SCRAM,
     SCRAM_PLUS,
     ClientExchange,
 )
 from reitunnel.auth.scram import (
-    BINDING_NOT_OFFERED,
-    NO_BINDING,
     ClientFinal,
     ClientFirst,
     Header,
@@ -103,33 +103,25 @@ class ClientAuthenticator:
                 "a token is given, and the server does not ask for one: it may not "
                 "be the right server"
             )
-        policy, channel = self._channel_binding, facts.channel_binding
-        if policy == "require" and not channel:
-            raise AuthenticationFailed(
-                "channel binding is required, and this link has no channel to bind "
-                "to: it has no TLS"
-            )
-        if policy == "require" and SCRAM_PLUS not in offered:
-            raise AuthenticationFailed(
-                "channel binding is required, and the server does not offer it: a "
-                "proxy may end TLS before it"
-            )
-        if policy == "never" or not channel:
-            header = NO_BINDING
-        elif SCRAM_PLUS in offered:
-            return _TokenExchange(SCRAM_PLUS, token, Header.bound(channel))
-        else:
-            header = BINDING_NOT_OFFERED
-        if SCRAM not in offered:
-            raise AuthenticationFailed(
-                "the server requires channel binding, and "
-                + (
-                    "channel_binding is never"
-                    if policy == "never"
-                    else "this link has no channel to bind to: it has no TLS"
-                )
-            )
-        return _TokenExchange(SCRAM, token, header)
+        mechanism, header = choose_binding(self._channel_binding, SCRAM, offered, facts)
+        return _TokenExchange(mechanism, token, header)
+
+    def choose_for_data_link(
+        self, offered: Sequence[str], facts: ILinkFacts
+    ) -> tuple[str, bytes]:
+        """
+        Choose a mechanism for a data link.
+
+        @param offered: the mechanisms that the server offers.
+        @return: the mechanism, and what to bind the proof to.
+        @raise AuthenticationFailed: if none of them will do; the reason is for
+            people.
+        """
+        if HMAC not in offered and HMAC + PLUS not in offered:
+            raise AuthenticationFailed("the server takes no data links on such a link")
+        policy = self._channel_binding
+        mechanism, header = choose_binding(policy, HMAC, offered, facts)
+        return mechanism, header.input
 
     def _what_is_missing(self, offered: Sequence[str], facts: ILinkFacts) -> str:
         """

@@ -14,6 +14,8 @@ from reitunnel.errors import AuthenticationFailed
 
 SCRAM: Final = "SCRAM-SHA-256"
 SCRAM_PLUS: Final = "SCRAM-SHA-256-PLUS"
+HMAC: Final = "HMAC-SHA-256"
+"""The only mechanism of data links."""
 EXTERNAL: Final = "EXTERNAL"
 ANONYMOUS: Final = "ANONYMOUS"
 

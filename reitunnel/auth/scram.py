@@ -64,7 +64,14 @@ class Header:
         """
         The value of the C{c} attribute.
         """
-        return _base64(self.text.encode() + self.data)
+        return _base64(self.input)
+
+    @property
+    def input(self) -> bytes:
+        """
+        The C{cbind-input} of RFC 5802, section 7.
+        """
+        return self.text.encode() + self.data
 
 
 NO_BINDING: Final = Header("n,,")

@@ -7,6 +7,7 @@ from __future__ import annotations
 from functools import partial
 from typing import get_args
 
+from reitunnel.auth.binding import ServerBinding
 from reitunnel.auth.certificates import (
     CertificatePolicy,
     all_names,
@@ -15,21 +16,15 @@ from reitunnel.auth.certificates import (
 from reitunnel.auth.exchange import (
     ANONYMOUS,
     EXTERNAL,
+    HMAC,
     SCRAM,
-    SCRAM_PLUS,
     Accepted,
     Challenge,
     Outcome,
     ServerExchange,
     refused,
 )
-from reitunnel.auth.scram import (
-    BINDING_NOT_OFFERED,
-    NO_BINDING,
-    Header,
-    ScramError,
-    ServerFirst,
-)
+from reitunnel.auth.scram import Header, ScramError, ServerFirst
 from reitunnel.auth.token_store import TokenStore
 from reitunnel.config.values import ChannelBinding, Requirement
 from reitunnel.interfaces import ILinkFacts
@@ -54,9 +49,9 @@ class ServerAuthenticator:
         @param certificates: the client certificates that are taken.
         @param require: with tokens and certificates, whether a client needs
             both or either.
-        @param channel_binding: whether tokens are bound to the TLS channel.
-            C{require} takes no token on a link without TLS, C{prefer} binds
-            where there is a channel, C{never} does not bind.
+        @param channel_binding: whether tokens, and the proofs of data links, are
+            bound to the TLS channel. C{require} takes none on a link without TLS,
+            C{prefer} binds where there is a channel, C{never} does not bind.
         @param anonymous: let everybody in, unasked.
         @raise ValueError: if it is to take nobody, or to ask for something and
             let everybody in.
@@ -66,14 +61,12 @@ class ServerAuthenticator:
             raise ValueError("give tokens, certificates or both, or anonymous=True")
         if require not in get_args(Requirement):
             raise ValueError(f"require is {require!r}")
-        if channel_binding not in get_args(ChannelBinding):
-            raise ValueError(f"channel_binding is {channel_binding!r}")
         self._tokens = tokens
         self._certificates = certificates
         self._both = (
             require == "all" and tokens is not None and certificates is not None
         )
-        self._channel_binding = channel_binding
+        self._binding = ServerBinding(channel_binding)
         self._anonymous = anonymous
 
     def offered(self, facts: ILinkFacts) -> tuple[str, ...]:
@@ -85,10 +78,7 @@ class ServerAuthenticator:
             return (ANONYMOUS,)
         offered: list[str] = []
         if self._tokens is not None and (facts.secure or not self._both):
-            if self._bound_header(facts) is not None:
-                offered.append(SCRAM_PLUS)
-            if self._channel_binding != "require":
-                offered.append(SCRAM)
+            offered += self._binding.offered(SCRAM, facts)
         if self._certificates is not None and facts.secure and not self._both:
             offered.append(EXTERNAL)
         return tuple(offered)
@@ -105,25 +95,27 @@ class ServerAuthenticator:
             if mechanism == EXTERNAL and self._certificates is not None:
                 return _CertificateExchange(self._certificates, facts)
             if self._tokens is not None:
-                accepted = self._accepted_headers(mechanism, facts)
+                accepted = self._binding.accepted(mechanism, facts)
                 needed = self._certificates if self._both else None
                 return _TokenExchange(mechanism, accepted, self._tokens, needed, facts)
         raise refused(f"the mechanism {mechanism[:40]!r} is not offered")
 
-    def _accepted_headers(self, mechanism: str, facts: ILinkFacts) -> list[Header]:
+    def offered_for_data_link(self, facts: ILinkFacts) -> tuple[str, ...]:
         """
-        What a client may say of channel binding with a mechanism.
+        Name the mechanisms for a data link, the best first. It depends on nothing
+        but the link, and is empty if no session can have such a data link.
         """
-        bound = self._bound_header(facts)
-        if bound is None:
-            return [NO_BINDING, BINDING_NOT_OFFERED]
-        # A client that could bind has seen the offer, unless someone took it out.
-        return [bound] if mechanism == SCRAM_PLUS else [NO_BINDING]
+        return tuple(self._binding.offered(HMAC, facts))
 
-    def _bound_header(self, facts: ILinkFacts) -> Header | None:
-        if self._channel_binding == "never" or not facts.channel_binding:
-            return None
-        return Header.bound(facts.channel_binding)
+    def bindings(self, mechanism: str, facts: ILinkFacts) -> list[bytes]:
+        """
+        What a client may have bound the proof for a data link to.
+
+        @raise AuthenticationFailed: if the mechanism is not one of those offered.
+        """
+        if mechanism not in self.offered_for_data_link(facts):
+            raise refused(f"the mechanism {mechanism[:40]!r} is not offered")
+        return [header.input for header in self._binding.accepted(mechanism, facts)]
 
 
 class _TokenExchange(ServerExchange):

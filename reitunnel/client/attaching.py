@@ -9,10 +9,12 @@ from secrets import token_bytes
 
 from twisted.internet.interfaces import IReactorTime
 
+from reitunnel.auth import ClientAuthenticator
 from reitunnel.client.handshaking import LinkHandshake
 from reitunnel.errors import AuthenticationFailed, RemoteProtocolError
 from reitunnel.relay import Link
 from reitunnel.wire.messages import (
+    NONCE_SIZE,
     VERSION,
     Attach,
     Attached,
@@ -33,40 +35,52 @@ class Attachment(LinkHandshake):
         self,
         clock: IReactorTime,
         timeout: float,
-        session: bytes,
-        secret: bytes,
+        authenticator: ClientAuthenticator,
+        welcome: Welcome,
         number: int,
         begin: Callable[[int, Link], None],
+        ready: Callable[[Link], None],
     ) -> None:
         """
-        @param session: the session's id.
-        @param secret: the session's secret.
+        @param timeout: how long the handshake may take, in seconds.
+        @param authenticator: knows how to bind the proof to the channel.
+        @param welcome: tells the session and its secret.
         @param number: the number of the link, which no other has had.
         @param begin: takes the link, at once.
+        @param ready: told of the link when it is connected.
         """
-        super().__init__(clock, timeout)
-        self._secret = secret
-        self._attach = Attach([VERSION], session, number, token_bytes(32))
+        super().__init__(clock, timeout, ready)
+        self._authenticator = authenticator
+        self._secret = welcome.secret
+        self._attach = Attach(
+            [VERSION], welcome.session, number, token_bytes(NONCE_SIZE)
+        )
         self._begin = begin
-        self._challenge = b""
+        self._server_proof = b""
 
     def _first(self) -> bytes:
         return self._handshake.attach(self._attach)
 
     def _heard(self, message: Challenge | Welcome | Attached) -> None:
-        binding = self._facts.channel_binding or b""
-        if isinstance(message, Challenge):
-            self._challenge = message.data
-            proof = client_proof(self._secret, self._attach, message.data, binding)
-            self._link.write([self._handshake.respond(Response(data=proof))])
-        elif isinstance(message, Attached):
-            expected = server_proof(
-                self._secret, self._attach, self._challenge, binding
-            )
-            if not same_proof(message.proof, expected):
-                raise AuthenticationFailed("the server does not know the session")
-            self._stop_clock()
-            self._begin(self._attach.link, self._link)
-            self._succeed()
-        else:
-            raise RemoteProtocolError("WELCOME on a data link")
+        match message:
+            case Challenge(mechanisms, nonce):
+                self._challenged(mechanisms, nonce)
+            case Attached(proof):
+                self._attached(proof)
+            case Welcome():
+                raise RemoteProtocolError("WELCOME on a data link")
+
+    def _challenged(self, mechanisms: list[str], nonce: bytes) -> None:
+        mechanism, binding = self._authenticator.choose_for_data_link(
+            mechanisms, self._facts
+        )
+        proof = client_proof(self._secret, self._attach, nonce, binding)
+        self._server_proof = server_proof(self._secret, self._attach, nonce, binding)
+        self._link.write([self._handshake.respond(Response(mechanism, proof))])
+
+    def _attached(self, proof: bytes) -> None:
+        if not same_proof(proof, self._server_proof):
+            raise AuthenticationFailed("the server does not know the session")
+        self._stop_clock()
+        self._begin(self._attach.link, self._link)
+        self._succeed()

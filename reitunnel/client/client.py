@@ -11,7 +11,7 @@ from typing import Any, Final
 
 from twisted.application.internet import ClientService
 from twisted.application.service import Service
-from twisted.internet.defer import Deferred
+from twisted.internet.defer import Deferred, DeferredList
 from twisted.internet.interfaces import IProtocol
 from twisted.internet.protocol import Factory
 from twisted.logger import Logger
@@ -34,6 +34,7 @@ from reitunnel.errors import (
 )
 from reitunnel.hooks import HookManager, Strategy, build_hooks
 from reitunnel.interfaces import ISession, ITunnel
+from reitunnel.relay import Link
 from reitunnel.transports import LinkURL, client_endpoint
 
 _HOPELESS: Final = frozenset(
@@ -113,6 +114,7 @@ class Client(Service):
         self._hopeless = False
         self._given_up: ReitunnelError | None = None
         self._drained: Deferred[None] | None = None
+        self._links: set[Deferred[None]] = set()
 
     @property
     def wants_data_links(self) -> bool:
@@ -224,6 +226,14 @@ class Client(Service):
         return Deferred.fromCoroutine(self._stop())
 
     # What sessions and tunnels tell.
+
+    def link_opened(self, link: Link) -> None:
+        """
+        A link to the server is connected.
+        """
+        closed = link.closed
+        self._links.add(closed)
+        closed.addCallback(lambda _: self._links.discard(closed))
 
     def session_begun(self, session: ClientSession) -> None:
         """
@@ -354,6 +364,7 @@ class Client(Service):
             session.close(Code.SHUTDOWN, reason)
         if self._given_up is None:
             await self._connecting.stopService()
+        await DeferredList([*self._links])
         over, self._over = self._over, []
         for deferred in over:
             deferred.callback(None)

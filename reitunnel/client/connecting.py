@@ -90,6 +90,7 @@ class SessionEndpoint:
             client.client_id,
             client.config.timeouts.handshake,
             begin,
+            client.link_opened,
             direct=client.wants_data_links,
         )
         link = Link(handshake_reader(), greeting, client.reactor)

@@ -4,6 +4,8 @@ What the handshakes of control links and data links share, on the client.
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IDelayedCall, IReactorTime
 from twisted.python.failure import Failure
@@ -42,13 +44,17 @@ class LinkHandshake:
     _link: Link
     _facts: ILinkFacts
 
-    def __init__(self, clock: IReactorTime, timeout: float) -> None:
+    def __init__(
+        self, clock: IReactorTime, timeout: float, ready: Callable[[Link], None]
+    ) -> None:
         """
         @param timeout: how long the handshake may take, in seconds.
+        @param ready: told of the link when it is connected.
         """
         self.outcome: Deferred[None] = Deferred(self._cancelled)
         self._clock = clock
         self._timeout = timeout
+        self._ready = ready
         self._handshake = ClientHandshake()
         self._bytes = 0
         self._deadline: IDelayedCall | None = None
@@ -73,6 +79,7 @@ class LinkHandshake:
         """
         self._link = link
         self._facts = link_facts(link.transport)
+        self._ready(link)
         self._deadline = self._clock.callLater(self._timeout, self._expire)
         link.write([self._first()])
 

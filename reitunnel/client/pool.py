@@ -4,6 +4,10 @@ The pool of data links that a client keeps ready for its session.
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from random import Random
+from typing import Final
+
 from twisted.internet.defer import CancelledError, Deferred
 from twisted.internet.interfaces import (
     IDelayedCall,
@@ -13,23 +17,26 @@ from twisted.internet.interfaces import (
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
+from reitunnel.auth import ClientAuthenticator
 from reitunnel.client.attaching import Attachment
 from reitunnel.errors import ReitunnelError
 from reitunnel.relay import DataLink, Link, LinkFactory
 from reitunnel.wire.handshake import handshake_reader
 from reitunnel.wire.messages import Welcome
 
-_AT_ONCE = 4
+AT_ONCE: Final = 4
 """How many data links are dialled at a time."""
-_FIRST_RETRY = 1.0
-_LAST_RETRY = 60.0
-"""How long to wait after a failure: first, and at most, in seconds."""
+FIRST_RETRY: Final = 1.0
+LAST_RETRY: Final = 60.0
+"""How long to wait after a failure: first, and at most, in seconds, give or take a
+fifth."""
+_random = Random()
 
 
 class LinkPool:
     """
     Keeps so many data links idle, and dials another one as soon as the server has
-    given one to a stream.
+    given one to a stream, as long as the server takes more.
     """
 
     _log = Logger()
@@ -38,48 +45,63 @@ class LinkPool:
         self,
         clock: IReactorTime,
         endpoint: IStreamClientEndpoint,
+        authenticator: ClientAuthenticator,
         size: int,
         *,
         welcome: Welcome,
         handshake_timeout: float,
         heartbeat_interval: float,
         heartbeat_timeout: float,
+        ready: Callable[[Link], None],
     ) -> None:
         """
         @param endpoint: dials links to the server.
+        @param authenticator: knows how to bind proofs to channels.
         @param size: how many are kept idle.
-        @param welcome: tells the session and its secret.
+        @param welcome: tells the session, its secret, and how many data links it may
+            have at a time.
+        @param ready: told of each link when it is connected.
         """
         self._clock = clock
         self._endpoint = endpoint
+        self._authenticator = authenticator
         self._size = size
         self._welcome = welcome
         self._handshake_timeout = handshake_timeout
         self._heartbeat_interval = heartbeat_interval
         self._heartbeat_timeout = heartbeat_timeout
+        self._ready = ready
         self._idle: dict[int, DataLink] = {}
+        self._open = 0
         self._dialling: set[Deferred[None]] = set()
         self._next_number = 1
         self._delay = 0.0
         self._retry: IDelayedCall | None = None
-        self._stopped = False
+        self._dials = False
 
     def start(self) -> None:
         """
         Begin to dial.
         """
+        self._dials = True
         self._top_up()
 
-    def stop(self) -> None:
+    def hold(self) -> None:
         """
-        Dial no more, and close what is idle.
+        Dial no more. What is idle can still be taken.
         """
-        self._stopped = True
+        self._dials = False
         if self._retry is not None:
             self._retry.cancel()
             self._retry = None
         for dialling in tuple(self._dialling):
             dialling.cancel()
+
+    def stop(self) -> None:
+        """
+        Dial no more, and close what is idle.
+        """
+        self.hold()
         idle, self._idle = self._idle, {}
         for data_link in idle.values():
             data_link.close()
@@ -92,17 +114,22 @@ class LinkPool:
         self._top_up()
         return data_link
 
+    # The parts.
+
     def _top_up(self) -> None:
-        while (
-            not self._stopped
-            and self._retry is None
-            and len(self._dialling) < _AT_ONCE
-            and len(self._idle) + len(self._dialling) < self._size
-        ):
+        while self._dials and self._retry is None and self._wants_more():
             dialling = Deferred.fromCoroutine(self._dial())
             self._dialling.add(dialling)
             dialling.addErrback(self._failed)
             dialling.addBoth(self._dialled, dialling)
+
+    def _wants_more(self) -> bool:
+        dialling = len(self._dialling)
+        return (
+            dialling < AT_ONCE
+            and len(self._idle) + dialling < self._size
+            and self._open + dialling < self._welcome.max_links
+        )
 
     async def _dial(self) -> None:
         number = self._next_number
@@ -110,22 +137,26 @@ class LinkPool:
         attachment = Attachment(
             self._clock,
             self._handshake_timeout,
-            self._welcome.session,
-            self._welcome.secret,
+            self._authenticator,
+            self._welcome,
             number,
             self._begin,
+            self._ready,
         )
         link = Link(handshake_reader(), attachment, self._clock)
         await self._endpoint.connect(LinkFactory(lambda: link))
         await attachment.outcome
 
     def _begin(self, number: int, link: Link) -> None:
+        self._open += 1
+        link.closed.addCallback(self._closed)
         data_link = DataLink(
             number,
             link,
             self._clock,
             heartbeat_interval=self._heartbeat_interval,
             heartbeat_timeout=self._heartbeat_timeout,
+            peer_gives=True,
             on_lost=self._lost,
         )
         self._delay = 0.0
@@ -133,7 +164,10 @@ class LinkPool:
         data_link.start()
 
     def _lost(self, data_link: DataLink) -> None:
-        self._idle.pop(data_link.number, None)
+        del self._idle[data_link.number]
+
+    def _closed(self, _: None) -> None:
+        self._open -= 1
         self._top_up()
 
     def _dialled(self, _: object, dialling: Deferred[None]) -> None:
@@ -141,7 +175,7 @@ class LinkPool:
         self._top_up()
 
     def _failed(self, failure: Failure) -> None:
-        if failure.check(CancelledError) is not None or self._stopped:
+        if failure.check(CancelledError) is not None or not self._dials:
             return
         if failure.check(ReitunnelError) is None:
             self._log.failure("cannot dial a data link", failure=failure)
@@ -150,9 +184,10 @@ class LinkPool:
                 "cannot dial data links: {reason}; streams stay on the control link",
                 reason=failure.getErrorMessage(),
             )
-        self._delay = min(max(_FIRST_RETRY, 2 * self._delay), _LAST_RETRY)
         if self._retry is None:
-            self._retry = self._clock.callLater(self._delay, self._try_again)
+            self._delay = min(max(FIRST_RETRY, 2 * self._delay), LAST_RETRY)
+            wait = self._delay * _random.uniform(0.8, 1.2)
+            self._retry = self._clock.callLater(wait, self._try_again)
 
     def _try_again(self) -> None:
         self._retry = None

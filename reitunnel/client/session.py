@@ -113,11 +113,13 @@ class ClientSession:
             self._pool = LinkPool(
                 client.reactor,
                 endpoint,
+                client.authenticator,
                 config.pool_size,
                 welcome=welcome,
                 handshake_timeout=timeouts.handshake,
                 heartbeat_interval=self.mux.heartbeat.interval,
                 heartbeat_timeout=self.mux.heartbeat.timeout,
+                ready=client.link_opened,
             )
         self._opened: Opened = NOTHING_OPENED
         self._begun = False
@@ -357,11 +359,12 @@ class ClientSession:
         )
         dial.start()
 
-    def stream_switched(self, transport: StreamTransport, link: int) -> None:
+    def link_given(self, transport: StreamTransport) -> None:
         """
         The server has given a data link to a stream.
         """
-        data_link = None if self._pool is None else self._pool.take(link)
+        number = transport.stream.link
+        data_link = None if self._pool is None else self._pool.take(number)
         if data_link is not None:
             transport.attach(data_link)
 
@@ -370,6 +373,8 @@ class ClientSession:
         The server takes nothing new.
         """
         self.draining = (code, reason)
+        if self._pool is not None:
+            self._pool.hold()
         self._log.info("the server says: {reason}", code=code.name, reason=reason)
 
     def mux_lost(self, code: Code, reason: str) -> None:

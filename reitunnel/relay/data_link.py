@@ -7,7 +7,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Protocol as Structural
 
-from twisted.internet.interfaces import IReactorTime
+from twisted.internet.interfaces import IDelayedCall, IReactorTime
 from twisted.python.failure import Failure
 
 from reitunnel.errors import RemoteProtocolError
@@ -68,21 +68,37 @@ class DataLink:
         *,
         heartbeat_interval: float,
         heartbeat_timeout: float,
+        peer_gives: bool,
         on_lost: Callable[[DataLink], None],
     ) -> None:
         """
-        @param on_lost: told when it is lost while it is idle.
+        @param peer_gives: whether the peer, the server, gives data links to streams,
+            so that its bytes may begin before this side knows of the stream.
+        @param on_lost: told, once, when the link is of no more use to a stream, as
+            long as no stream has it.
         """
         self.number = number
         self.link = link
         self.stream = 0
-        self._on_lost = on_lost
+        self._clock = clock
+        self._timeout = heartbeat_timeout
+        self._peer_gives = peer_gives
+        self._on_lost: Callable[[DataLink], None] | None = on_lost
         self._receiver: RawReceiver | None = None
+        self._sending = False
         self._begun = False
         self._early: list[bytes] = []
+        self._patience: IDelayedCall | None = None
         self._heartbeat = Heartbeat(
-            clock, heartbeat_interval, heartbeat_timeout, self._ping, link.abort
+            clock, heartbeat_interval, heartbeat_timeout, self._ping, self._give_up
         )
+
+    @property
+    def late(self) -> bool:
+        """
+        Whether the peer owes an answer for so long that it may be gone.
+        """
+        return self._heartbeat.late
 
     def start(self) -> None:
         """
@@ -97,23 +113,25 @@ class DataLink:
 
         @raise RemoteProtocolError: when the peer has begun another stream on it.
         """
-        self._heartbeat.stop()
-        self._receiver = receiver
-        if not self._begun:
-            self.stream = stream
-            return
-        if self.stream != stream:
+        self._stop_clocks()
+        self._on_lost = None
+        if self._begun and self.stream != stream:
+            self.link.abort()
             raise RemoteProtocolError("SWITCH names another stream")
-        self.link.resume_reading()
-        receiver.raw_began()
-        early, self._early = self._early, []
-        for data in early:
-            receiver.raw_received(data)
+        self.stream = stream
+        self._receiver = receiver
+        if self._begun:
+            self.link.resume_reading()
+            receiver.raw_began()
+            early, self._early = self._early, []
+            for data in early:
+                receiver.raw_received(data)
 
     def begin(self) -> None:
         """
         Go on with the stream here: what is written from now on are its bytes.
         """
+        self._sending = True
         frame = encode_number(FrameKind.SWITCH, self.stream, self.number)
         self.link.write([frame])
 
@@ -121,14 +139,16 @@ class DataLink:
         """
         Send what was written, and close.
         """
-        self._heartbeat.stop()
+        self._stop_clocks()
+        self._on_lost = None
         self.link.close()
 
     def abort(self) -> None:
         """
         Close at once.
         """
-        self._heartbeat.stop()
+        self._stop_clocks()
+        self._on_lost = None
         self.link.abort()
 
     # What the link tells.
@@ -140,15 +160,11 @@ class DataLink:
 
     def frame_received(self, frame: Frame) -> None:
         """
-        A frame came: the link is idle in this direction.
+        A frame came: the peer has not switched yet.
         """
         match frame.kind:
-            case FrameKind.PING if self._receiver is None:
-                pong = encode_frame(FrameKind.PONG, 0, frame.payload)
-                self.link.write([pong])
             case FrameKind.PING:
-                # This side may have gone on to the stream's bytes already.
-                pass
+                self._answer(frame)
             case FrameKind.PONG:
                 self._heartbeat.answered(frame.payload)
             case FrameKind.SWITCH:
@@ -188,34 +204,64 @@ class DataLink:
         """
         The peer broke the protocol.
         """
-        self.link.abort()
+        self._give_up()
 
     def link_lost(self, reason: Failure) -> None:
         """
         The link is gone.
         """
-        self._heartbeat.stop()
-        if self._receiver is None:
-            self._on_lost(self)
-        else:
+        self._stop_clocks()
+        self._tell_lost()
+        if self._receiver is not None:
             self._receiver.raw_lost(reason)
 
     # The parts.
 
+    def _answer(self, ping: Frame) -> None:
+        # After SWITCH there is no room for an answer between the stream's bytes. The
+        # peer has asked before it knew.
+        if not self._sending:
+            if not self.link.writable:
+                raise RemoteProtocolError("PING: the answers are not read")
+            self.link.write([encode_frame(FrameKind.PONG, 0, ping.payload)])
+
     def _switched(self, frame: Frame) -> None:
         if decode_number(frame.payload) != self.number:
             raise RemoteProtocolError("SWITCH names another data link")
-        if self._receiver is not None and frame.stream != self.stream:
-            raise RemoteProtocolError("SWITCH names another stream")
-        self.link.read_raw(self.raw_received)
-        self._begun = True
-        if self._receiver is not None:
-            self._receiver.raw_began()
-        else:
+        if self._receiver is None:
+            if not self._peer_gives:
+                raise RemoteProtocolError("SWITCH on a data link without a stream")
             # The word on the control link is still on its way. No ping is answered
-            # from here on: if the word does not come, the heartbeat ends this.
+            # from here on.
+            self._stop_clocks()
+            self._patience = self._clock.callLater(self._timeout, self._give_up)
             self.stream = frame.stream
             self.link.pause_reading()
+        elif frame.stream != self.stream:
+            raise RemoteProtocolError("SWITCH names another stream")
+        self._begun = True
+        self.link.read_raw(self.raw_received)
+        if self._receiver is not None:
+            self._receiver.raw_began()
 
     def _ping(self, payload: bytes) -> None:
         self.link.write([encode_frame(FrameKind.PING, 0, payload)])
+
+    def _give_up(self) -> None:
+        """
+        Cut the link off. Nobody is to have it in the meantime, until that is done.
+        """
+        self._stop_clocks()
+        self.link.abort()
+        self._tell_lost()
+
+    def _stop_clocks(self) -> None:
+        self._heartbeat.stop()
+        patience, self._patience = self._patience, None
+        if patience is not None and patience.active():
+            patience.cancel()
+
+    def _tell_lost(self) -> None:
+        on_lost, self._on_lost = self._on_lost, None
+        if on_lost is not None:
+            on_lost(self)

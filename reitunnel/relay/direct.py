@@ -7,6 +7,7 @@ docs/protocol.md, "Data links", is the specification.
 from __future__ import annotations
 
 from enum import Enum
+from typing import Final
 from typing import Protocol as Structural
 
 from twisted.python.failure import Failure
@@ -14,20 +15,38 @@ from twisted.python.failure import Failure
 from reitunnel.errors import Code
 from reitunnel.relay.data_link import DataLink
 
+_TOO_MANY: Final = "more bytes than were announced"
+
 
 class Sending(Enum):
     """
     Where this side sends.
     """
 
-    MUX = "mux"
-    """On the control link."""
     ASKED = "asked"
     """On the control link goes what was queued; what is written waits."""
     LINK = "link"
     """On the data link."""
     ENDED = "ended"
-    """Nothing any more."""
+    """Nothing any more, or nothing that the data link carries."""
+
+
+class Receiving(Enum):
+    """
+    Where the peer sends. It says that it goes on on the data link on both links, and
+    either word may come first.
+    """
+
+    MUX = "mux"
+    """On the control link."""
+    TOLD = "told"
+    """All of the control link has come."""
+    BEGUN = "begun"
+    """The bytes of the data link have begun; some of the control link may be late."""
+    LINK = "link"
+    """On the data link."""
+    ENDED = "ended"
+    """Nothing any more: all that it has sent has come."""
 
 
 class DirectStream(Structural):
@@ -40,9 +59,15 @@ class DirectStream(Structural):
         Bytes came on the data link, after all that came on the control link.
         """
 
-    def link_eof(self) -> None:
+    def link_began(self) -> None:
         """
-        All that the peer has sent on the data link has come.
+        This side sends on the data link now.
+        """
+
+    def link_opened(self) -> None:
+        """
+        The peer sends on the data link now: read from it as long as what comes is
+        wanted.
         """
 
     def link_full(self) -> None:
@@ -55,9 +80,9 @@ class DirectStream(Structural):
         The data link has room again.
         """
 
-    def link_began(self) -> None:
+    def ended(self) -> None:
         """
-        This side sends on the data link now.
+        All that the peer has sent has come.
         """
 
     def abort(self, code: Code, reason: str = "") -> None:
@@ -77,37 +102,33 @@ class DirectPath:
 
     @ivar data_link: the data link.
     @ivar sending: where this side sends.
-    @ivar receiving: whether the peer has switched, and said so on both links.
+    @ivar receiving: where the peer sends.
     @ivar sent: bytes sent on the data link.
     @ivar received: bytes received on the data link.
     """
 
-    def __init__(self, stream: DirectStream, data_link: DataLink) -> None:
+    def __init__(
+        self,
+        stream: DirectStream,
+        data_link: DataLink,
+        *,
+        goes_on: bool,
+        peer_finished: bool,
+    ) -> None:
+        """
+        @param goes_on: whether this side is to go on on the data link; if not, it
+            has said its end on the control link, or is about to.
+        @param peer_finished: whether the peer has.
+        """
         self.data_link = data_link
-        self.sending = Sending.MUX
+        self.sending = Sending.ASKED if goes_on else Sending.ENDED
+        self.receiving = Receiving.ENDED if peer_finished else Receiving.MUX
         self.sent = 0
         self.received = 0
         self._stream = stream
-        self._told = False
-        self._begun = False
         self._waiting: list[bytes] = []
         self._early: list[bytes] = []
         self._total: int | None = None
-        self._complete = False
-
-    @property
-    def receiving(self) -> bool:
-        """
-        Whether the peer has switched, and said so on both links.
-        """
-        return self._told and self._begun
-
-    @property
-    def takes_writes(self) -> bool:
-        """
-        Whether this side's bytes go here, and not to the control link.
-        """
-        return self.sending is not Sending.MUX
 
     # What this side does.
 
@@ -125,6 +146,8 @@ class DirectPath:
         """
         The switch has gone out on the control link.
         """
+        if self.sending is not Sending.ASKED:
+            return
         self.sending = Sending.LINK
         self.data_link.begin()
         waiting, self._waiting = self._waiting, []
@@ -138,12 +161,24 @@ class DirectPath:
         """
         self.sending = Sending.ENDED
 
-    def close(self, *, in_order: bool) -> None:
+    def drop(self) -> None:
         """
-        The stream is over.
+        The stream is reset: nothing more goes either way. The data link stays until
+        L{close}, so that its end cannot overtake the word on the control link that
+        says why.
         """
         self.sending = Sending.ENDED
-        self._complete = True
+        self.receiving = Receiving.ENDED
+        self._waiting.clear()
+        self._early.clear()
+        self.data_link.link.pause_reading()
+
+    def close(self, *, in_order: bool) -> None:
+        """
+        The stream is over on both sides: close the data link.
+        """
+        self.sending = Sending.ENDED
+        self.receiving = Receiving.ENDED
         if in_order:
             self.data_link.close()
         else:
@@ -155,15 +190,26 @@ class DirectPath:
         """
         The peer has said on the control link that it goes on here.
         """
-        self._told = True
-        self._deliver_early()
+        match self.receiving:
+            case Receiving.MUX:
+                self.receiving = Receiving.TOLD
+            case Receiving.BEGUN:
+                self._open()
 
-    def peer_finished(self, total: int) -> None:
+    def peer_finished(self, total: int | None) -> None:
         """
-        The peer sends no more, and has sent C{total} bytes here.
+        The peer sends no more.
+
+        @param total: the bytes that it has sent here; L{None} if it has not
+            switched.
         """
-        self._total = total
-        self._check_total()
+        if total is not None:
+            self._total = total
+            self._check_total()
+        elif self.receiving is Receiving.MUX:
+            self._finish()
+        elif self.receiving is Receiving.BEGUN:
+            self._stream.abort(Code.PROTOCOL, "an end on another link than the bytes")
 
     # What the data link tells.
 
@@ -171,29 +217,32 @@ class DirectPath:
         """
         The peer goes on here.
         """
-        self._begun = True
-        self._deliver_early()
+        match self.receiving:
+            case Receiving.MUX:
+                self.receiving = Receiving.BEGUN
+            case Receiving.TOLD:
+                self._open()
 
     def raw_received(self, data: bytes) -> None:
         """
         Bytes of the stream came.
         """
-        if not self._told:
-            self._early.append(data)
-            self.data_link.link.pause_reading()
-            return
-        self.count_received(len(data))
-        self._stream.link_data(data)
-        self._check_total()
+        match self.receiving:
+            case Receiving.LINK:
+                self._take(data)
+            case Receiving.BEGUN:
+                self._early.append(data)
+                self.data_link.link.pause_reading()
+            case _:
+                self._stream.abort(Code.PROTOCOL, _TOO_MANY)
 
     def raw_lost(self, reason: Failure) -> None:
         """
         The data link is gone: that matters unless all that it had to carry was
         carried.
         """
-        if self._complete and self.sending is Sending.ENDED:
-            return
-        self._stream.abort(Code.LINK_LOST, "the data link was lost")
+        if (self.sending, self.receiving) != (Sending.ENDED, Receiving.ENDED):
+            self._stream.abort(Code.LINK_LOST, "the data link was lost")
 
     def raw_full(self) -> None:
         """
@@ -215,18 +264,37 @@ class DirectPath:
         """
         self.received += size
         if self._total is not None and self.received > self._total:
-            self._stream.abort(Code.PROTOCOL, "more bytes than were announced")
+            self._stream.abort(Code.PROTOCOL, _TOO_MANY)
 
     # The parts.
 
-    def _deliver_early(self) -> None:
-        if self.receiving and self._early:
-            early, self._early = self._early, []
-            self.data_link.link.resume_reading()
-            for data in early:
-                self.raw_received(data)
+    def _open(self) -> None:
+        self.receiving = Receiving.LINK
+        self.data_link.link.resume_reading()
+        early, self._early = self._early, []
+        for data in early:
+            self.raw_received(data)
+        self._stream.link_opened()
+        self._check_total()
+
+    def _take(self, data: bytes) -> None:
+        self.count_received(len(data))
+        # Unless there were too many.
+        if self.receiving is Receiving.LINK:
+            self._stream.link_data(data)
+            self._check_total()
 
     def _check_total(self) -> None:
-        if self._total == self.received and not self._complete:
-            self._complete = True
-            self._stream.link_eof()
+        """
+        See whether all that the peer has sent has come.
+        """
+        if self._total is None or self.receiving is Receiving.ENDED:
+            return
+        if self.received > self._total:
+            self._stream.abort(Code.PROTOCOL, _TOO_MANY)
+        elif self.received == self._total:
+            self._finish()
+
+    def _finish(self) -> None:
+        self.receiving = Receiving.ENDED
+        self._stream.ended()

@@ -14,6 +14,8 @@ from twisted.internet.interfaces import IDelayedCall, IReactorTime
 _PAYLOAD: Final = Layout(">Q")
 _REMEMBERED: Final = 8
 """How many round-trip times are remembered."""
+_PATIENCE: Final = 1.0
+"""How long, in seconds, an answer may take at least before it is late."""
 
 
 class Heartbeat:
@@ -58,6 +60,17 @@ class Heartbeat:
         The least round-trip time of the newest few.
         """
         return min(self._round_trips, default=0.0)
+
+    @property
+    def late(self) -> bool:
+        """
+        Whether an answer is out for longer than it usually takes, and than
+        L{_PATIENCE}.
+        """
+        if not self._sent:
+            return False
+        waited = self._clock.seconds() - self._sent[0][1]
+        return waited > max(_PATIENCE, 2 * (self.round_trip or 0))
 
     def start(self) -> None:
         """

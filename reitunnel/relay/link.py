@@ -186,7 +186,7 @@ class Link(Protocol):
         """
         Read no more until L{resume_reading}. A link that is closing reads on.
         """
-        if not self._closing:
+        if self._reading and not self._closing:
             self._reading = False
             self.transport.pauseProducing()
 
@@ -194,7 +194,7 @@ class Link(Protocol):
         """
         Read again.
         """
-        if not self._closing:
+        if not self._reading and not self._closing:
             self._reading = True
             self.transport.resumeProducing()
 

@@ -61,10 +61,10 @@ class MuxOwner(Structural):
         L{Mux.transport_for}, or reset it.
         """
 
-    def stream_switched(self, transport: StreamTransport, link: int) -> None:
+    def link_given(self, transport: StreamTransport) -> None:
         """
-        The peer goes on with a stream on a data link that it has not had before:
-        attach the link to it, if it is there.
+        Client: the server has given the stream the data link
+        C{transport.stream.link}. Attach it, if it is there.
         """
 
     def peer_drains(self, code: Code, reason: str) -> None:
@@ -289,14 +289,14 @@ class Mux:
                 self._streams[stream.number].finished(raw)
             case events.StreamAccepted(stream):
                 self._streams[stream.number].on_accepted()
-            case events.SwitchSent(stream, _):
+            case events.SwitchSent(stream):
                 if (path := self._path(stream)) is not None:
                     path.went_out()
-            case events.SwitchDropped():
-                # The end was written in between: the mux carries it.
-                pass
-            case events.PeerSwitched(stream, link):
-                self._peer_switched(self._streams[stream.number], link)
+            case events.LinkGiven(stream):
+                self._link_given(self._streams[stream.number])
+            case events.PeerSwitched(stream):
+                if (path := self._path(stream)) is not None:
+                    path.peer_switched()
             case events.StreamReset(stream, code, reason):
                 if (transport := self._streams.get(stream.number)) is not None:
                     transport.reset(code, reason)
@@ -322,17 +322,10 @@ class Mux:
         transport = self._streams.get(stream.number)
         return None if transport is None else transport.path
 
-    def _peer_switched(self, transport: StreamTransport, link: int) -> None:
+    def _link_given(self, transport: StreamTransport) -> None:
+        self._owner.link_given(transport)
         if transport.path is None:
-            self._owner.stream_switched(transport, link)
-        path = transport.path
-        if path is None:
             transport.abort(Code.LINK_LOST, "the data link is gone")
-        elif path.data_link.number != link:
-            raise RemoteProtocolError("SWITCH names another data link")
-        else:
-            path.peer_switched()
-            transport.switch()
 
     def _ping(self, payload: bytes) -> None:
         if self.session.peer_overdue:

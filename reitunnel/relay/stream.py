@@ -1,35 +1,26 @@
 """
-One stream as a Twisted transport.
+One stream as a Twisted transport: how it begins and ends.
 """
 
 from __future__ import annotations
 
-from collections import deque
-from collections.abc import Callable, Iterable
-from typing import Any, Final
-from typing import Protocol as Structural
+from collections.abc import Callable
+from typing import Final
 
-from twisted.internet.error import ConnectionDone, ConnectionLost
-from twisted.internet.interfaces import (
-    IAddress,
-    IDelayedCall,
-    IHalfCloseableProtocol,
-    IProtocol,
-    IPushProducer,
-    IReactorTime,
-)
-from twisted.logger import Logger
+from twisted.internet.error import ConnectionDone
+from twisted.internet.interfaces import IAddress, IDelayedCall, IProtocol
 from twisted.python.failure import Failure
 from zope.interface import implementer
 
 from reitunnel.errors import Code
 from reitunnel.interfaces import IHalfCloseTransport
 from reitunnel.relay.data_link import DataLink
-from reitunnel.relay.direct import DirectPath, Sending
-from reitunnel.relay.pull import PullAdapter
-from reitunnel.wire.frames import Buffer
-from reitunnel.wire.session import Session
+from reitunnel.relay.direct import DirectPath
+from reitunnel.relay.stream_base import StreamAborted, StreamCarrier
+from reitunnel.relay.stream_input import StreamInput
 from reitunnel.wire.streams import Half, Stream
+
+__all__ = ["LINGER", "StreamAborted", "StreamCarrier", "StreamTransport"]
 
 LINGER: Final = 600.0
 """
@@ -38,44 +29,7 @@ to close it too, at least, once all is sent. After that it is reset, as the kern
 drops a connection in FIN-WAIT-2. It is long because a window full of bytes may still
 be on its way, on the other side, to someone who reads slowly.
 """
-
-
-class StreamAborted(ConnectionLost):
-    """
-    The other side reset the stream.
-
-    @ivar code: why.
-    """
-
-    def __init__(self, code: Code, reason: str) -> None:
-        super().__init__(reason or code.name)
-        self.code = code
-        self.reason = reason
-
-
-class StreamCarrier(Structural):
-    """
-    What carries a stream: a session, and something that sends what it queues.
-
-    @ivar session: the session that the stream belongs to.
-    @ivar clock: for the linger time.
-    @ivar high_water: how many queued bytes pause a stream's producer.
-    """
-
-    session: Session
-    clock: IReactorTime
-    high_water: int
-
-    def changed(self) -> None:
-        """
-        The session was told something: send what it wants to send.
-        """
-
-
-def _count_nothing(count: int) -> None:
-    """
-    The default of L{StreamTransport.on_written} and its like.
-    """
+_GOES_ON: Final = (Half.OPEN, Half.FINISHED)
 
 
 def _tell_nobody(code: Code, reason: str) -> None:
@@ -91,94 +45,65 @@ def _nothing() -> None:
 
 
 @implementer(IHalfCloseTransport)
-class StreamTransport:
+class StreamTransport(StreamInput):
     """
     An C{ITransport} over one stream of a session: half-close, abort, and
     producers in both directions, as on a TCP connection.
-
-    Bytes that come before a protocol is there, or while it is paused, are held:
-    at most the credit that this side gave. A byte counts as consumed, and gives
-    credit back, when the protocol has got it.
 
     The protocol is never called from inside C{dataReceived} or
     C{readConnectionLost}, whatever it calls there, except for C{connectionLost} when
     L{abort} is called. What it raises is logged and resets this stream alone.
 
-    @ivar stream: the stream on the wire.
-    @ivar on_written: told how many bytes the protocol has written.
-    @ivar on_delivered: told how many bytes the protocol has got.
     @ivar on_over: told the code and the reason, once, when the stream is over on
         both sides, or the session is.
     @ivar on_accepted: told when the other side accepts the stream.
-    @ivar lost: whether it is closed for the protocol.
-    @ivar disconnecting: whether the protocol has closed it.
     """
-
-    _log = Logger()
 
     def __init__(
         self, carrier: StreamCarrier, stream: Stream, peer: IAddress, host: IAddress
     ) -> None:
-        self.stream = stream
-        self.disconnecting = False
-        self.lost = False
-        self.on_written: Callable[[int], None] = _count_nothing
-        self.on_delivered: Callable[[int], None] = _count_nothing
+        super().__init__(carrier, stream, peer, host)
         self.on_over: Callable[[Code, str], None] = _tell_nobody
         self.on_accepted: Callable[[], None] = _nothing
-        self._carrier = carrier
-        self._peer = peer
-        self._host = host
-        self._protocol: IProtocol | None = None
-        self._producer: IPushProducer | PullAdapter | None = None
-        self._producer_paused = False
-        self._eof_waits = False
-        self._paused = True
-        self._delivering = False
-        self._held: deque[bytes] = deque()
-        self._eof_held = False
         self._linger: IDelayedCall | None = None
         self._reason: Failure | None = None
-        self._path: DirectPath | None = None
 
     # What its owner does.
 
     @property
-    def path(self) -> DirectPath | None:
+    def can_switch(self) -> bool:
         """
-        The data link of the stream, if it has one.
+        Whether a data link could carry some of it: it is accepted, has none yet, is
+        not closed, and has not finished in both directions.
         """
-        return self._path
+        stream = self.stream
+        ending = stream.eof_queued or stream.said_eof
+        return (
+            self._path is None
+            and not (self.disconnecting or (ending and stream.peer_finished))
+            and stream.local in _GOES_ON
+            and stream.remote in _GOES_ON
+        )
 
     def attach(self, data_link: DataLink) -> None:
         """
-        Give the stream a data link. Its directions switch each on their own.
+        Give the stream a data link. What this side sends goes on there after what
+        is written, unless it has finished. The other side switches on its own.
 
         @raise RemoteProtocolError: when the peer uses the link for another stream.
         """
-        self._path = DirectPath(self, data_link)
-        data_link.use(self.stream.number, self._path)
-
-    def switch(self) -> None:
-        """
-        Go on on the data link, after what is written. A direction that has ended,
-        or has switched, stays as it is.
-        """
-        path, stream = self._path, self.stream
-        if (
-            path is None
-            or path.sending is not Sending.MUX
-            or stream.local is not Half.OPEN
-            or stream.eof_queued
-            or self.lost
-        ):
-            return
-        path.sending = Sending.ASKED
-        if self._producer is not None and not self._producer_paused:
-            self._producer_paused = True
-            self._producer.pauseProducing()
-        self._carrier.session.switch(stream, path.data_link.number)
-        self._carrier.changed()
+        stream, session = self.stream, self._carrier.session
+        goes_on = stream.local is Half.OPEN and not stream.eof_queued
+        path = DirectPath(
+            self, data_link, goes_on=goes_on, peer_finished=stream.peer_finished
+        )
+        data_link.use(stream.number, path)
+        self._path = path
+        if goes_on:
+            self._pause_producer()
+        if goes_on or not stream.link:
+            session.switch(stream, data_link.number)
+            self._carrier.changed()
 
     def accept(self) -> None:
         """
@@ -216,81 +141,6 @@ class StreamTransport:
 
     # What the mux tells.
 
-    def received(self, data: bytes) -> None:
-        """
-        Bytes came.
-        """
-        if self.disconnecting:
-            if self._discard(len(data)):
-                self.abort(Code.ABORTED)
-        else:
-            self._held.append(data)
-            self._deliver_held()
-
-    def finished(self, raw: int = 0) -> None:
-        """
-        The other side sends no more.
-
-        @param raw: the bytes that it has sent on the data link, if it has switched.
-        """
-        if self._path is not None and self.stream.peer_switched:
-            self._path.peer_finished(raw)
-        else:
-            self.link_eof()
-
-    # What the data link tells.
-
-    def link_data(self, data: bytes) -> None:
-        """
-        Bytes came on the data link.
-        """
-        self.received(data)
-        self._throttle_link()
-
-    def link_eof(self) -> None:
-        """
-        All that the other side has sent has come.
-        """
-        self._eof_held = True
-        if self.disconnecting:
-            self._finish_if_agreed()
-        else:
-            self._deliver_held()
-
-    def link_full(self) -> None:
-        """
-        The data link has no room.
-        """
-        if self._producer is not None and not self._producer_paused:
-            self._producer_paused = True
-            self._producer.pauseProducing()
-
-    def link_writable(self) -> None:
-        """
-        The data link has room again.
-        """
-        self.drained()
-
-    def link_began(self) -> None:
-        """
-        This side sends on the data link now.
-        """
-        if self._eof_waits and not self._producer_paused:
-            self._eof_waits = False
-            self.loseWriteConnection()
-        self.drained()
-
-    def drained(self) -> None:
-        """
-        The queue has room.
-        """
-        if self._producer is not None and self._producer_paused:
-            self._producer_paused = False
-            try:
-                self._producer.resumeProducing()
-            except Exception:
-                self._failed()
-
     def reset(self, code: Code, reason: str) -> None:
         """
         The stream was reset, by either side.
@@ -307,70 +157,15 @@ class StreamTransport:
             self._tell_lost()
         else:
             self.reset(code, reason)
+        if self._path is not None:
+            self._path.close(in_order=code is Code.NONE)
         self.on_over(code, reason)
 
-    # ITransport and IConsumer: towards the other side.
-
-    def write(self, data: Buffer) -> None:
-        """
-        Send bytes; after L{loseWriteConnection} or L{loseConnection} they are
-        dropped, unless a producer is still at work.
-
-        @raise TypeError: when they are not bytes.
-        """
-        if type(data) is not bytes:
-            data = bytes(memoryview(data))
-        stream = self.stream
-        if self.lost or stream.eof_queued or stream.said_eof or not data:
-            return
-        path = self._path
-        if path is not None and path.takes_writes:
-            path.write(data)
-            self.on_written(len(data))
-            if path.sending is Sending.ASKED:
-                self.link_full()
-            return
-        carrier = self._carrier
-        carrier.session.send(stream, data)
-        self.on_written(len(data))
-        carrier.changed()
-        if (
-            stream.queued > carrier.high_water
-            and self._producer is not None
-            and not self._producer_paused
-        ):
-            stream.blocked = self._producer_paused = True
-            self._producer.pauseProducing()
-
-    def writeSequence(self, data: Iterable[Buffer]) -> None:
-        """
-        Send several pieces.
-        """
-        self.write(b"".join(data))
-
-    def loseWriteConnection(self) -> None:
-        """
-        Send C{EOF} after what is written, and once a producer that is paused, or
-        that is asked for each piece, is unregistered.
-        """
-        path = self._path
-        if (
-            self._producer_paused
-            or isinstance(self._producer, PullAdapter)
-            or (path is not None and path.sending is Sending.ASKED)
-        ):
-            self._eof_waits = True
-        elif not self.lost:
-            sent = 0
-            if path is not None:
-                sent = path.sent
-                path.end()
-            self._carrier.session.send_eof(self.stream, sent)
-            self._carrier.changed()
+    # ITransport: the ends.
 
     def loseConnection(self) -> None:
         """
-        Close once all is sent, as L{loseWriteConnection} does, and the other side
+        Close once all is sent, as C{loseWriteConnection} does, and the other side
         has finished too. What still comes is dropped. A stream that this side has
         not accepted is reset.
         """
@@ -380,13 +175,12 @@ class StreamTransport:
             self.abortConnection()
             return
         self.disconnecting = True
-        held = sum(len(data) for data in self._held)
-        self._held.clear()
-        if held and self._discard(held):
+        if self._discard_held():
             self.abortConnection()
             return
         self.loseWriteConnection()
         self._finish_if_agreed()
+        self._throttle_link()
         self._await_other_side()
 
     def abortConnection(self) -> None:
@@ -399,68 +193,6 @@ class StreamTransport:
             self._lose(Failure(StreamAborted(Code.ABORTED, "")))
             self._carrier.clock.callLater(0, self._tell_lost)
 
-    def registerProducer(self, producer: Any, streaming: bool) -> None:
-        """
-        Pause a producer while too much is queued.
-
-        @raise RuntimeError: when one is registered already.
-        """
-        if self._producer is not None:
-            raise RuntimeError("a producer is registered already")
-        if self.lost:
-            producer.stopProducing()
-            return
-        self._producer_paused = False
-        if streaming:
-            self._producer = producer
-        else:
-            self._producer = PullAdapter(producer, self._carrier.clock, self._failed)
-            self._producer.resumeProducing()
-
-    def unregisterProducer(self) -> None:
-        """
-        Forget the producer.
-        """
-        producer, self._producer = self._producer, None
-        self.stream.blocked = self._producer_paused = False
-        if isinstance(producer, PullAdapter):
-            producer.pauseProducing()
-        if self._eof_waits:
-            self._eof_waits = False
-            self.loseWriteConnection()
-            if self.disconnecting:
-                self._finish_if_agreed()
-
-    def getPeer(self) -> IAddress:
-        """
-        Give the visitor's address.
-        """
-        return self._peer
-
-    def getHost(self) -> IAddress:
-        """
-        Give the tunnel's public address.
-        """
-        return self._host
-
-    # IPushProducer: towards the protocol.
-
-    def pauseProducing(self) -> None:
-        """
-        Hold what comes.
-        """
-        self._paused = True
-        self._throttle_link()
-
-    def resumeProducing(self) -> None:
-        """
-        Deliver what was held and what comes.
-        """
-        if self._protocol is not None:
-            self._paused = False
-            self._deliver_held()
-            self._throttle_link()
-
     def stopProducing(self) -> None:
         """
         Close: whoever takes what comes is gone.
@@ -468,83 +200,6 @@ class StreamTransport:
         self.loseConnection()
 
     # The parts.
-
-    def _deliver_held(self) -> None:
-        """
-        Deliver what came, as long as the protocol wants it.
-        """
-        if self._delivering:
-            return
-        self._delivering = True
-        try:
-            while self._held and not self._paused:
-                self._deliver(self._held.popleft())
-            if self._eof_held and not (self._paused or self.disconnecting):
-                self._eof_held = False
-                self._deliver_eof()
-        except Exception:
-            self._failed()
-        finally:
-            self._delivering = False
-
-    def _deliver(self, data: bytes) -> None:
-        assert self._protocol is not None
-        size = len(data)
-        self._protocol.dataReceived(data)
-        self.on_delivered(size)
-        self._give_credit(size)
-
-    def _deliver_eof(self) -> None:
-        protocol: object = self._protocol
-        if IHalfCloseableProtocol.providedBy(protocol):
-            IHalfCloseableProtocol(protocol).readConnectionLost()
-        else:
-            # To such a protocol this is the end. On a TCP connection it could write
-            # no more; here it can send what it has written.
-            self._stop_producer()
-            self.loseConnection()
-
-    def _discard(self, size: int) -> bool:
-        """
-        Drop bytes that nobody wants any more. While this side still has data to
-        send, the other side must not get stuck; after that it is told, as the
-        kernel answers data for a closed socket with RST.
-
-        @return: whether it must be told.
-        """
-        if self.stream.said_eof:
-            return True
-        self._give_credit(size)
-        return False
-
-    def _give_credit(self, size: int) -> None:
-        """
-        Give credit for bytes that came on the control link; they all came before
-        those of the data link, which need none.
-        """
-        credited = min(size, self.stream.unread)
-        if credited:
-            session = self._carrier.session
-            session.now = self._carrier.clock.seconds()
-            session.consumed(self.stream, credited)
-            self._carrier.changed()
-
-    def _throttle_link(self) -> None:
-        """
-        Read from the data link as long as what comes is taken.
-        """
-        path = self._path
-        if path is None or not path.receiving:
-            return
-        if self._held or self._paused:
-            path.data_link.link.pause_reading()
-        else:
-            path.data_link.link.resume_reading()
-
-    def _finish_if_agreed(self) -> None:
-        if self.stream.peer_finished and not (self.lost or self._eof_waits):
-            self._carrier.session.finish(self.stream)
-            self._carrier.changed()
 
     def _await_other_side(self) -> None:
         if not self.lost:
@@ -562,22 +217,6 @@ class StreamTransport:
         else:
             self._await_other_side()
 
-    def _failed(self) -> None:
-        """
-        The protocol, or its producer, has raised the exception at hand.
-        """
-        self._log.failure("{peer}: the protocol failed", peer=self._peer)
-        self.abort(Code.INTERNAL, "the protocol failed")
-
-    def _stop_producer(self) -> None:
-        producer = self._producer
-        self.unregisterProducer()
-        if producer is not None:
-            with self._log.failuresHandled(
-                "{peer}: the producer failed", peer=self._peer
-            ):
-                producer.stopProducing()
-
     def _say_reset(self, code: Code, reason: str) -> None:
         self._carrier.session.reset(self.stream, code, reason)
         self._carrier.changed()
@@ -592,7 +231,7 @@ class StreamTransport:
         self._reason = reason
         self._held.clear()
         if self._path is not None:
-            self._path.close(in_order=reason.check(ConnectionDone) is not None)
+            self._path.drop()
         if self._linger is not None:
             self._linger.cancel()
             self._linger = None

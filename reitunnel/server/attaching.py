@@ -7,9 +7,9 @@ from __future__ import annotations
 from secrets import token_bytes
 from typing import TYPE_CHECKING
 
-from reitunnel.errors import AuthenticationFailed
+from reitunnel.errors import AuthenticationFailed, Code, SessionRefused
 from reitunnel.interfaces import ILinkFacts
-from reitunnel.wire.messages import Attach, Attached, Challenge, Response
+from reitunnel.wire.messages import NONCE_SIZE, Attach, Attached, Challenge, Response
 from reitunnel.wire.proofs import client_proof, same_proof, server_proof
 
 if TYPE_CHECKING:
@@ -19,14 +19,15 @@ if TYPE_CHECKING:
 
 class Attaching:
     """
-    One data link that wants to belong to a session.
+    One data link that wants to belong to a session. What a stranger is told is the
+    same whether there is such a session or not.
     """
 
     def __init__(self, server: Server, facts: ILinkFacts, attach: Attach) -> None:
         self._server = server
-        self._binding = facts.channel_binding or b""
+        self._facts = facts
         self._attach = attach
-        self._nonce = token_bytes(32)
+        self._nonce = token_bytes(NONCE_SIZE)
 
     @property
     def number(self) -> int:
@@ -37,29 +38,44 @@ class Attaching:
 
     def challenge(self) -> Challenge:
         """
-        Ask for the proof. Whether there is such a session is not told.
+        Ask for the proof.
+
+        @raise SessionRefused: when no session can have a data link on such a link.
         """
-        return Challenge(data=self._nonce)
+        offered = self._server.authenticator.offered_for_data_link(self._facts)
+        if not offered:
+            raise SessionRefused(
+                Code.POLICY, "this server takes no data links on such a link"
+            )
+        return Challenge(list(offered), self._nonce)
 
     def judge(self, response: Response) -> tuple[ServerSession, Attached]:
         """
         Judge the proof.
 
         @return: the session, and this side's proof.
-        @raise AuthenticationFailed: when there is no such session, the proof is
-            wrong, or the session takes no such link.
+        @raise AuthenticationFailed: when there is no such session, or the proof is
+            wrong.
+        @raise SessionRefused: when the session, whose client this is, takes no such
+            data link.
         """
-        attach = self._attach
+        attach, nonce = self._attach, self._nonce
+        bindings = self._server.authenticator.bindings(response.mechanism, self._facts)
         session = self._server.session_by_id(attach.session)
         secret = token_bytes(32) if session is None else session.secret
-        expected = client_proof(secret, attach, self._nonce, self._binding)
-        if not same_proof(response.data, expected) or session is None:
+        proved = [
+            binding
+            for binding in bindings
+            if same_proof(response.data, client_proof(secret, attach, nonce, binding))
+        ]
+        if session is None or not proved:
             raise AuthenticationFailed(
-                "no such session", f"data link of session {attach.session.hex()}"
+                "no such session",
+                f"data link {attach.link} of session {attach.session.hex()}: "
+                + ("no such session" if session is None else "the proof is wrong"),
             )
         if not session.links.takes(attach.link):
-            raise AuthenticationFailed(
-                "no such session", f"{session.name}: data link {attach.link}"
+            raise SessionRefused(
+                Code.LIMIT, f"data link {attach.link} is not taken: too many, or known"
             )
-        proof = server_proof(secret, attach, self._nonce, self._binding)
-        return session, Attached(proof)
+        return session, Attached(server_proof(secret, attach, nonce, proved[0]))

@@ -1,5 +1,5 @@
 """
-The idle data links of one session.
+The data links of one session: those that are idle, and who waits for one.
 """
 
 from __future__ import annotations
@@ -7,6 +7,7 @@ from __future__ import annotations
 from collections import OrderedDict
 from random import Random
 from typing import Final
+from typing import Protocol as Structural
 
 from twisted.internet.interfaces import IDelayedCall, IReactorTime
 
@@ -17,13 +18,35 @@ _AGE: Final = 300.0
 How long a data link may be idle, in seconds, give or take a tenth: the server
 closes it then, because only the server knows that no stream is about to use it.
 """
+_REMEMBERED: Final = 1024
+"""
+How far behind the highest number of a data link another one may come: they are
+dialled a few at a time.
+"""
 _random = Random()
 
 
-class IdleLinks:
+class LinkTaker(Structural):
     """
-    Data links that wait for a stream. The newest is used first, so that those that
-    are not needed grow old.
+    Who waits for a data link.
+    """
+
+    @property
+    def can_switch(self) -> bool:
+        """
+        Whether it still has a use for one.
+        """
+
+    def link_found(self, data_link: DataLink) -> None:
+        """
+        Here is one.
+        """
+
+
+class DataLinks:
+    """
+    Keeps data links until a stream needs one. The newest is used first, so that
+    those that are not needed grow old.
     """
 
     def __init__(
@@ -34,14 +57,17 @@ class IdleLinks:
         heartbeat_timeout: float,
     ) -> None:
         """
-        @param limit: how many may be idle at a time.
+        @param limit: how many there may be at a time, those of streams included.
         """
         self._clock = clock
         self._limit = limit
         self._interval = heartbeat_interval
         self._timeout = heartbeat_timeout
         self._idle: OrderedDict[int, tuple[DataLink, IDelayedCall]] = OrderedDict()
+        self._waiting: OrderedDict[LinkTaker, None] = OrderedDict()
+        self._seen: set[int] = set()
         self._newest = 0
+        self._open = 0
         self._closed = False
 
     def __len__(self) -> int:
@@ -52,57 +78,99 @@ class IdleLinks:
 
     def takes(self, number: int) -> bool:
         """
-        Whether a data link with this number may come. Numbers only grow, so that
-        none is used twice.
+        Whether a data link with this number may come: there is room for it, and no
+        other had the number, as far as that is remembered.
         """
         return (
             not self._closed
-            and len(self._idle) < self._limit
-            and number > self._newest - self._limit
-            and number not in self._idle
+            and self._open < self._limit
+            and number > self._newest - _REMEMBERED
+            and number not in self._seen
         )
 
     def add(self, number: int, link: Link) -> None:
         """
         Take a data link whose handshake is over.
         """
-        self._newest = max(self._newest, number)
+        self._remember(number)
+        self._open += 1
+        link.closed.addCallback(self._gone)
         data_link = DataLink(
             number,
             link,
             self._clock,
             heartbeat_interval=self._interval,
             heartbeat_timeout=self._timeout,
+            peer_gives=False,
             on_lost=self._lost,
         )
         age = _AGE * _random.uniform(0.9, 1.1)
         retirement = self._clock.callLater(age, self._retire, number)
         self._idle[number] = (data_link, retirement)
         data_link.start()
+        while self._waiting:
+            taker, _ = self._waiting.popitem(last=False)
+            if taker.can_switch:
+                self._forget(number)
+                taker.link_found(data_link)
+                break
 
     def take(self) -> DataLink | None:
         """
-        Take a data link for a stream, if there is one.
+        Take a data link for a stream, if there is one. One whose client owes an
+        answer is left alone: the link may be dead.
         """
-        if not self._idle:
-            return None
-        _, (data_link, retirement) = self._idle.popitem()
-        retirement.cancel()
-        return data_link
+        for number, (data_link, _) in reversed(self._idle.items()):
+            if not data_link.late:
+                self._forget(number)
+                return data_link
+        return None
+
+    def wait(self, taker: LinkTaker) -> None:
+        """
+        Give the next data link to this taker, after those who wait already.
+        """
+        self._waiting[taker] = None
+
+    def give_up(self, taker: LinkTaker) -> None:
+        """
+        A taker does not wait any more.
+        """
+        self._waiting.pop(taker, None)
 
     def close(self) -> None:
         """
         Close all that are idle, and take no more.
         """
         self._closed = True
-        while (data_link := self.take()) is not None:
-            data_link.close()
+        self._waiting.clear()
+        for number in tuple(self._idle):
+            self._retire(number)
+
+    # The parts.
+
+    def _remember(self, number: int) -> None:
+        self._newest = max(self._newest, number)
+        self._seen.add(number)
+        if len(self._seen) > 2 * _REMEMBERED:
+            oldest = self._newest - _REMEMBERED
+            self._seen = {seen for seen in self._seen if seen > oldest}
 
     def _retire(self, number: int) -> None:
-        data_link, _ = self._idle.pop(number)
+        data_link, _ = self._idle[number]
+        self._forget(number)
         data_link.close()
 
     def _lost(self, data_link: DataLink) -> None:
-        found = self._idle.pop(data_link.number, None)
-        if found is not None and found[1].active():
-            found[1].cancel()
+        self._forget(data_link.number)
+
+    def _forget(self, number: int) -> None:
+        """
+        A data link is not idle any more.
+        """
+        _, retirement = self._idle.pop(number)
+        if retirement.active():
+            retirement.cancel()
+
+    def _gone(self, _: None) -> None:
+        self._open -= 1

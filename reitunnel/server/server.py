@@ -301,6 +301,7 @@ class Server(Service):
             heartbeat_timeout=timeouts.heartbeat_timeout,
             max_tunnels=limits.max_tunnels,
             max_streams=limits.max_streams_per_client,
+            max_links=limits.max_links_per_client if session.direct else 0,
             capabilities=[DIRECT] if session.direct else [],
             software=software,
         )

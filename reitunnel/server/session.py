@@ -13,7 +13,7 @@ from twisted.logger import Logger
 from twisted.python.failure import Failure
 from zope.interface import implementer
 
-from reitunnel.errors import Code, Refused, RemoteProtocolError, TunnelRefused
+from reitunnel.errors import Code, Refused, TunnelRefused
 from reitunnel.hooks import NOTHING_OPENED, Opened
 from reitunnel.interfaces import ILinkFacts, ISession, ITunnel
 from reitunnel.relay import (
@@ -25,9 +25,9 @@ from reitunnel.relay import (
     host_and_port,
     shown,
 )
-from reitunnel.server.carrier import AutoSwitch
+from reitunnel.server.carrier import AutoCarrier, DirectCarrier, MuxCarrier
 from reitunnel.server.limits import Gauge
-from reitunnel.server.links import IdleLinks
+from reitunnel.server.links import DataLinks
 from reitunnel.server.listening import bind_address
 from reitunnel.server.tunnel import PublicTunnel
 from reitunnel.wire.messages import DIRECT, Hello, TunnelOpen
@@ -50,7 +50,7 @@ class ServerSession:
     @ivar instance: the client id that it chose.
     @ivar secret: what the client proves to know when it dials data links.
     @ivar direct: whether its streams can be carried on data links.
-    @ivar links: its idle data links.
+    @ivar links: its data links.
     @ivar facts: the facts of its link.
     @ivar opened_at: when it began, seconds since the epoch.
     @ivar streams_gauge: its streams, against C{limits.max_streams_per_client}.
@@ -81,7 +81,7 @@ class ServerSession:
         )
         self.direct = DIRECT in hello.capabilities and limits.max_links_per_client > 0
         timeouts = server.config.timeouts
-        self.links = IdleLinks(
+        self.links = DataLinks(
             server.reactor,
             limits.max_links_per_client,
             timeouts.heartbeat_interval,
@@ -90,7 +90,6 @@ class ServerSession:
         self._default_bind = default_bind
         self._opened: Opened = NOTHING_OPENED
         self._tunnels: dict[int, PublicTunnel] = {}
-        self._carriers: dict[int, str] = {}
         self._deciding: dict[int, Deferred[None]] = {}
         self._ports_freed: list[Deferred[None]] = []
 
@@ -163,16 +162,21 @@ class ServerSession:
         self.mux.changed()
         self._close_ports(code, reason)
 
-    def carry(self, record: StreamRecord, transport: StreamTransport) -> None:
+    def carrier_for(
+        self, wanted: str, record: StreamRecord, transport: StreamTransport
+    ) -> MuxCarrier:
         """
-        Count a stream's bytes, and move it to a data link when it is time.
+        Make what counts a stream's bytes, and moves it to a data link when it is
+        time. Tell it when the stream is accepted, and when it is over.
+
+        @param wanted: how the client wants the stream to travel.
         """
-        transport.on_written = record.received
-        transport.on_delivered = record.sent
-        carrier = self._carriers.get(record.tunnel.id, "mux")
-        if self.direct and carrier != "mux":
-            after = 0 if carrier == "direct" else self.server.config.tuning.switch_after
-            AutoSwitch(record, transport, self.links, after).start()
+        if wanted == "mux" or not self.direct:
+            return MuxCarrier(record, transport)
+        if wanted == "direct":
+            return DirectCarrier(record, transport, self.links)
+        after = self.server.config.tuning.switch_after
+        return AutoCarrier(record, transport, self.links, after)
 
     def ports_freed(self) -> Deferred[None]:
         """
@@ -228,11 +232,10 @@ class ServerSession:
         Not for a server, in this version: the wire does not let it through.
         """
 
-    def stream_switched(self, transport: StreamTransport, link: int) -> None:
+    def link_given(self, transport: StreamTransport) -> None:
         """
-        Only the server gives data links to streams.
+        Not for a server: the wire does not let it through.
         """
-        raise RemoteProtocolError("SWITCH on a stream without a data link")
 
     def peer_drains(self, code: Code, reason: str) -> None:
         """
@@ -292,7 +295,7 @@ class ServerSession:
         except TunnelRefused as refused:
             self._refuse(record, refused.code, refused.reason)
             return
-        tunnel = PublicTunnel(self, record, opened)
+        tunnel = PublicTunnel(self, record, request.carrier, opened)
         if not self._still_wanted(record.id):
             server.hooks.notify_tunnel_close(
                 opened, record, Code.ABORTED, "given up before it was open"
@@ -307,7 +310,6 @@ class ServerSession:
             )
             return
         self._tunnels[record.id] = tunnel
-        self._carriers[record.id] = request.carrier
         self._log.info(
             "{tunnel} is open: {public} -> {target}",
             tunnel=record.label,
@@ -377,7 +379,6 @@ class ServerSession:
         A tunnel's port is closing.
         """
         self._tunnels.pop(tunnel.record.id, None)
-        self._carriers.pop(tunnel.record.id, None)
         if not freed.called:
             self._ports_freed.append(freed)
             freed.addBoth(lambda _: self._ports_freed.remove(freed))

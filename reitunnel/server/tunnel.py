@@ -44,15 +44,18 @@ class PublicTunnel:
         self,
         session: ServerSession,
         record: TunnelRecord,
+        carrier: str,
         opened: Opened,
     ) -> None:
         """
+        @param carrier: how the client wants the streams to travel.
         @param opened: who is owed C{on_tunnel_close}.
         """
         self.record = record
         self._session = session
         self._server = session.server
         self._opened = opened
+        self._carrier = carrier
         self._port: IListeningPort | None = None
         self._gauge = Gauge(
             "limits.max_streams_per_tunnel",
@@ -164,17 +167,22 @@ class PublicTunnel:
             Code.TARGET_TIMEOUT,
             "the client did not accept the stream in time",
         )
-        transport.on_accepted = patience.cancel
-        self._session.carry(record, transport)
+        carrier = self._session.carrier_for(self._carrier, record, transport)
+
+        def accepted() -> None:
+            patience.cancel()
+            carrier.accepted()
 
         def over(code: Code, reason: str) -> None:
             if patience.active():
                 patience.cancel()
+            carrier.over()
             self._give()
             record.over(code, reason)
             server.hooks.notify_stream_close(opened, record, code, reason)
             self.record.remove(record)
 
+        transport.on_accepted = accepted
         transport.on_over = over
         record.begin(transport)
         join(end, transport)

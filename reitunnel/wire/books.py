@@ -193,6 +193,7 @@ class SessionBooks:
         del self.tunnels[stream.tunnel].streams[stream.number]
         self._promised -= stream.unread
         stream.unread = 0
+        stream.switch_queued = 0
         if stream.remote is Half.ENDED:
             self._over(stream)
         else:

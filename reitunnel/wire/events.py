@@ -76,12 +76,12 @@ class EOFReceived(Struct, frozen=True):
     """
     The peer sends no more on a stream.
 
-    @ivar raw: the bytes that it has sent on a data link, if it has switched;
-        some of them may still be on their way.
+    @ivar raw: the bytes that it has sent on a data link, some of which may still be
+        on their way; L{None} if it has not switched.
     """
 
     stream: Stream
-    raw: int = 0
+    raw: int | None = None
 
 
 class SwitchSent(Struct, frozen=True):
@@ -91,25 +91,23 @@ class SwitchSent(Struct, frozen=True):
     """
 
     stream: Stream
-    link: int
 
 
-class SwitchDropped(Struct, frozen=True):
+class LinkGiven(Struct, frozen=True):
     """
-    This side has finished a stream before its switch went out.
+    Client: the server has given a stream the data link C{stream.link}. If the
+    server goes on there, L{PeerSwitched} follows.
     """
 
     stream: Stream
-    link: int
 
 
 class PeerSwitched(Struct, frozen=True):
     """
-    The peer goes on on a data link, after all that came before.
+    The peer goes on on the data link, after all that came before.
     """
 
     stream: Stream
-    link: int
 
 
 class StreamReset(Struct, frozen=True):
@@ -157,7 +155,7 @@ Event: TypeAlias = (
     | DataReceived
     | EOFReceived
     | SwitchSent
-    | SwitchDropped
+    | LinkGiven
     | PeerSwitched
     | StreamReset
     | StreamOver

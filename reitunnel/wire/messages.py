@@ -21,6 +21,8 @@ from reitunnel.wire.frames import FrameKind, encode_frame, largest_payload
 VERSION: Final = 1
 DIRECT: Final = "direct"
 """The capability to carry streams on data links."""
+NONCE_SIZE: Final = 32
+"""The size of each side's nonce in the handshake of a data link, in bytes."""
 
 # Texts are shown to people and written to logs: without control characters they
 # can neither move a cursor nor forge a line.
@@ -35,7 +37,7 @@ Seconds = Annotated[float, Meta(gt=0, le=86400)]
 Count = Annotated[int, Meta(ge=0, le=0xFFFFFFFF)]
 WireCode = Annotated[int, Meta(ge=0, le=0xFFFF)]
 Names = Annotated[list[Name], Meta(max_length=32)]
-Nonce = Annotated[bytes, Meta(min_length=32, max_length=32)]
+Nonce = Annotated[bytes, Meta(min_length=NONCE_SIZE, max_length=NONCE_SIZE)]
 Metadata = Annotated[dict[Name, Text], Meta(max_length=32)]
 
 
@@ -52,7 +54,8 @@ class Hello(Struct, frozen=True):
 
 class Challenge(Struct, frozen=True):
     """
-    C{CHALLENGE}: first the mechanisms that the server offers, then its data.
+    C{CHALLENGE}: first the mechanisms that the server offers, then its data. On a
+    data link there is one, with both.
     """
 
     mechanisms: Names = []
@@ -73,7 +76,8 @@ class Welcome(Struct, frozen=True):
     C{WELCOME}: the client is authenticated and the session begins.
 
     C{auth} is the last word of the mechanism, with which the client checks the
-    server. C{heartbeat} and C{heartbeat_timeout} are seconds.
+    server. C{heartbeat} and C{heartbeat_timeout} are seconds. C{max_links} is how
+    many data links the session may have at a time.
     """
 
     version: int
@@ -85,6 +89,7 @@ class Welcome(Struct, frozen=True):
     heartbeat_timeout: Seconds
     max_tunnels: Count
     max_streams: Count
+    max_links: Count = 0
     capabilities: Names = []
     software: Name = ""
 

@@ -11,7 +11,8 @@ import hmac
 from hashlib import sha256
 from typing import Final
 
-from reitunnel.wire.messages import Attach
+from reitunnel.errors import RemoteProtocolError
+from reitunnel.wire.messages import NONCE_SIZE, Attach
 
 _CLIENT: Final = b"reitunnel/1 attach client"
 _SERVER: Final = b"reitunnel/1 attach server"
@@ -24,10 +25,11 @@ def client_proof(
     Make the client's proof.
 
     @param secret: the session's secret, from C{WELCOME}.
-    @param challenge: the server's nonce, 32 bytes.
-    @param binding: the C{tls-exporter} value of the data link (RFC 9266), empty
-        without TLS.
+    @param challenge: the server's nonce, of L{NONCE_SIZE}.
+    @param binding: what the client says of channel binding, and the data that it
+        binds to: the C{cbind-input} of RFC 5802, section 7.
     @return: 32 bytes.
+    @raise RemoteProtocolError: when the nonce has another size.
     """
     return _proof(_CLIENT, secret, attach, challenge, binding)
 
@@ -52,6 +54,8 @@ def _proof(
     label: bytes, secret: bytes, attach: Attach, challenge: bytes, binding: bytes
 ) -> bytes:
     # Each part but the last has a fixed size, so that no two inputs run together.
+    if len(challenge) != NONCE_SIZE:
+        raise RemoteProtocolError(f"CHALLENGE: a nonce of {len(challenge)} bytes")
     told = b"".join(
         (
             label,

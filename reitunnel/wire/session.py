@@ -46,7 +46,7 @@ class Session(TunnelMoves):
     @ivar now: the time in seconds; the owner sets it before it calls C{consumed}.
     @ivar round_trip: the round-trip time in seconds, as the owner has measured it;
         0 if it has not. With it, windows grow to the bandwidth-delay product.
-    @ivar direct: whether both sides can switch streams to data links.
+    @ivar direct: whether both sides can carry streams on data links.
     """
 
     def __init__(
@@ -111,11 +111,11 @@ class Session(TunnelMoves):
         scheduler, chunk = self._scheduler, min(self.limits.chunk, MAX_PAYLOAD)
         while budget > 0 and (stream := scheduler.pick()) is not None:
             if not stream.queued:
-                if stream.switch_queued:
-                    self._say_switch(stream)
-                else:
+                if stream.eof_queued:
                     stream.eof_queued = False
                     self._say_eof(stream, encode_frame(FrameKind.EOF, stream.number))
+                else:
+                    self._say_switch(stream)
                 self._take_control(pieces)
                 continue
             size, taken = stream.take(min(chunk, stream.deficit))

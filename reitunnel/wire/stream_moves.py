@@ -6,7 +6,7 @@ from __future__ import annotations
 
 from reitunnel.errors import Code, LocalProtocolError, RemoteProtocolError
 from reitunnel.wire import events, messages
-from reitunnel.wire.books import FIRST_NUMBER, SessionBooks
+from reitunnel.wire.books import FIRST_NUMBER, Role, SessionBooks
 from reitunnel.wire.frames import Buffer, Frame, FrameKind, encode_frame
 from reitunnel.wire.messages import (
     clip,
@@ -103,15 +103,18 @@ class StreamMoves(SessionBooks):
     def send_eof(self, stream: Stream, raw: int = 0) -> None:
         """
         Say, after what is queued, that this side sends no more. Saying it again
-        does nothing. A switch that has not gone out yet is given up.
+        does nothing.
 
         @param raw: the bytes that this side has sent on a data link, if it has
             switched.
+        @raise LocalProtocolError: before the stream was accepted by this side, and
+            while a switch has not gone out.
         """
+        if stream.eof_queued:
+            return
         if stream.local is Half.OPEN:
             if stream.switch_queued:
-                link, stream.switch_queued = stream.switch_queued, 0
-                self.events.append(events.SwitchDropped(stream, link))
+                raise LocalProtocolError(f"EOF on stream {stream.number}: it switches")
             stream.eof_queued = True
             self._scheduler.put(stream)
         elif stream.local is Half.SWITCHED:
@@ -125,15 +128,24 @@ class StreamMoves(SessionBooks):
         when the last of it has gone out. On a stream that is reset already this
         does nothing.
 
-        @raise LocalProtocolError: when this side has finished, or has switched.
+        The server gives a stream its data link so; when it has finished, or is about
+        to, for the client's bytes alone. The client follows, or not.
+
+        @raise LocalProtocolError: when the stream is not accepted, has a data link,
+            or is finished; or, on the client, when the server has not given it
+            C{link}.
         """
         if stream.local is Half.ENDED:
             return
+        gives = self.role is Role.SERVER
+        ending = stream.eof_queued or stream.local is Half.FINISHED
         if (
-            stream.local is not Half.OPEN
-            or stream.eof_queued
+            not self.direct
             or stream.switch_queued
-            or not self.direct
+            or stream.link != (0 if gives else link)
+            or (ending and not gives)
+            or stream.local in (Half.PENDING, Half.SWITCHED)
+            or stream.remote in (Half.PENDING, Half.ENDED)
         ):
             raise LocalProtocolError(
                 f"SWITCH on stream {stream.number}: this side is {stream.local.value}"
@@ -221,7 +233,7 @@ class StreamMoves(SessionBooks):
 
     def _eof(self, frame: Frame) -> None:
         stream = self._remote_stream(frame)
-        raw = 0
+        raw: int | None = None
         if stream.remote is Half.SWITCHED:
             raw = decode_total(frame.payload)
         elif frame.payload:
@@ -234,14 +246,26 @@ class StreamMoves(SessionBooks):
 
     def _switch(self, frame: Frame) -> None:
         stream = self._remote_stream(frame)
+        link = decode_number(frame.payload)
         if not self.direct:
             raise RemoteProtocolError("SWITCH is out of turn")
+        if stream.local is Half.PENDING:
+            raise RemoteProtocolError(f"SWITCH on stream {frame.stream}: not accepted")
+        # Only the server gives data links.
+        if not link or stream.link != (0 if self.role is Role.CLIENT else link):
+            raise RemoteProtocolError(
+                f"SWITCH on stream {frame.stream}: not to data link {link}"
+            )
         stream.hear(FrameKind.SWITCH)
+        stream.link = link
         self._promised -= stream.receive_credit
         stream.receive_credit = 0
-        if stream.local is not Half.ENDED:
-            link = decode_number(frame.payload)
-            self.events.append(events.PeerSwitched(stream, link))
+        if stream.local is Half.ENDED:
+            return
+        if self.role is Role.CLIENT:
+            self.events.append(events.LinkGiven(stream))
+        if stream.remote is Half.SWITCHED:
+            self.events.append(events.PeerSwitched(stream))
 
     def _stream_open(self, frame: Frame) -> None:
         number = frame.stream
@@ -323,8 +347,10 @@ class StreamMoves(SessionBooks):
     def _say_switch(self, stream: Stream) -> None:
         link, stream.switch_queued = stream.switch_queued, 0
         stream.say(FrameKind.SWITCH)
+        stream.link = link
         self._send(encode_number(FrameKind.SWITCH, stream.number, link))
-        self.events.append(events.SwitchSent(stream, link))
+        if stream.local is Half.SWITCHED:
+            self.events.append(events.SwitchSent(stream))
 
     def _close_if_finishable(self, stream: Stream) -> None:
         if stream.finishable:

@@ -51,13 +51,15 @@ MOVES: Final[Mapping[tuple[Half, FrameKind], Half]] = MappingProxyType(
         (Half.SWITCHED, FrameKind.EOF): Half.FINISHED,
         (Half.SWITCHED, FrameKind.STREAM_RESET): Half.ENDED,
         (Half.FINISHED, FrameKind.WINDOW): Half.FINISHED,
+        (Half.FINISHED, FrameKind.SWITCH): Half.FINISHED,
         (Half.FINISHED, FrameKind.STREAM_CLOSE): Half.ENDED,
         (Half.FINISHED, FrameKind.STREAM_RESET): Half.ENDED,
     }
 )
 """
-The legal moves of one side. Besides, C{STREAM_CLOSE} needs the C{EOF} of the
-other side.
+The legal moves of one side. Besides, C{STREAM_CLOSE} needs the C{EOF} of the other
+side; and C{SWITCH} after C{EOF}, with which nothing moves, must be the first word
+about a data link: it gives the link to the other side alone.
 """
 
 
@@ -80,9 +82,10 @@ class Stream:
     @ivar window: the credit that this side aims to give, in bytes.
     @ivar granted_at: when this side last gave credit, in the owner's seconds.
     @ivar queued: bytes that wait to be sent.
-    @ivar switch_queued: the data link on which this side goes on once its queue
-        is empty, or 0.
-    @ivar peer_switched: whether the peer has switched to a data link.
+    @ivar link: the data link that the server has given the stream, as far as this
+        side knows, or 0.
+    @ivar switch_queued: the data link that C{SWITCH} names once the queue is empty,
+        or 0.
     @ivar blocked: whether the writer was told to wait for the queue to drain.
     @ivar listed: whether the scheduler holds it.
     @ivar deficit: bytes that it may still send in this turn.
@@ -94,6 +97,7 @@ class Stream:
         "deficit",
         "eof_queued",
         "granted_at",
+        "link",
         "listed",
         "local",
         "local_code",
@@ -101,7 +105,6 @@ class Stream:
         "number",
         "opener",
         "peer_finished",
-        "peer_switched",
         "queue",
         "queued",
         "receive_credit",
@@ -134,9 +137,9 @@ class Stream:
         self.eof_queued = False
         self.close_queued = False
         self.switch_queued = 0
+        self.link = 0
         self.said_eof = False
         self.peer_finished = False
-        self.peer_switched = False
         self.blocked = False
         self.listed = False
         self.deficit = 0
@@ -185,8 +188,8 @@ class Stream:
 
         @raise LocalProtocolError: when the move is not legal now.
         """
-        move = MOVES.get((self.local, kind))
-        if move is None or (kind is FrameKind.STREAM_CLOSE and not self.peer_finished):
+        move = self._move(self.local, kind, self.peer_finished)
+        if move is None:
             raise LocalProtocolError(
                 f"{kind.name} on stream {self.number}: this side is {self.local.value}"
             )
@@ -200,16 +203,14 @@ class Stream:
 
         @raise RemoteProtocolError: when the move is not legal now.
         """
-        move = MOVES.get((self.remote, kind))
-        if move is None or (kind is FrameKind.STREAM_CLOSE and not self.said_eof):
+        move = self._move(self.remote, kind, self.said_eof)
+        if move is None:
             raise RemoteProtocolError(
                 f"{kind.name} on stream {self.number}: the peer is {self.remote.value}"
             )
         self.remote = move
         if kind is FrameKind.EOF:
             self.peer_finished = True
-        elif kind is FrameKind.SWITCH:
-            self.peer_switched = True
 
     def drop_queue(self) -> None:
         """
@@ -243,3 +244,13 @@ class Stream:
         self.queued -= size
         self.send_credit -= size
         return size, pieces
+
+    def _move(self, half: Half, kind: FrameKind, other_finished: bool) -> Half | None:
+        """
+        Find where a move of one side leads.
+        """
+        if kind is FrameKind.STREAM_CLOSE and not other_finished:
+            return None
+        if kind is FrameKind.SWITCH and half is Half.FINISHED and self.link:
+            return None
+        return MOVES.get((half, kind))

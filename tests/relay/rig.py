@@ -35,12 +35,14 @@ class Owner:
     Writes down what a mux tells its owner.
 
     @ivar told: the name and the arguments of each call, in order.
-    @ivar on_stream: called with the number of each stream that the peer opens.
+    @ivar on_stream: called with each stream that the peer opens.
+    @ivar on_link: called with each stream that gets a data link.
     """
 
     def __init__(self) -> None:
         self.told: list[tuple[Any, ...]] = []
         self.on_stream: Callable[[Stream], None] = lambda _: None
+        self.on_link: Callable[[StreamTransport], None] = lambda _: None
 
     def tunnel_requested(self, request: TunnelOpen) -> None:
         self.told.append(("tunnel_requested", request.tunnel))
@@ -54,6 +56,10 @@ class Owner:
     def stream_opened(self, tunnel: int, stream: Stream, host: str, port: int) -> None:
         self.told.append(("stream_opened", tunnel, host, port))
         self.on_stream(stream)
+
+    def link_given(self, transport: StreamTransport) -> None:
+        self.told.append(("link_given", transport.stream.link))
+        self.on_link(transport)
 
     def peer_drains(self, code: Code, reason: str) -> None:
         self.told.append(("peer_drains", code, reason))
@@ -74,6 +80,9 @@ class _NoFrames:
         raise AssertionError(frame)
 
     def batch_received(self) -> None:
+        raise AssertionError
+
+    def link_full(self) -> None:
         raise AssertionError
 
     def link_writable(self) -> None:

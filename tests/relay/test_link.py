@@ -50,6 +50,9 @@ class Receiver:
     def batch_received(self) -> None:
         self.told.append("batch")
 
+    def link_full(self) -> None:
+        self.told.append("full")
+
     def link_writable(self) -> None:
         self.told.append("writable")
 
@@ -187,7 +190,7 @@ class LinkTests(SynchronousTestCase):
         self.receiver.take()
         self.link.pauseProducing()
         self.assertFalse(self.link.writable)
-        self.assertEqual([], self.receiver.take())
+        self.assertEqual(["full"], self.receiver.take())
         self.link.resumeProducing()
         self.assertTrue(self.link.writable)
         self.assertEqual(["writable"], self.receiver.take())

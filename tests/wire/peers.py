@@ -29,6 +29,7 @@ class Peer:
 
     def __init__(self, role: Role, limits: SessionLimits) -> None:
         self.session = Session(role, limits)
+        self.session.direct = True
         self.reader = FrameReader()
         self.arriving = bytearray()
 

@@ -4,6 +4,7 @@ Tests of L{reitunnel.wire.frames}.
 
 from __future__ import annotations
 
+from itertools import islice
 from struct import pack
 
 from hypothesis import given
@@ -32,6 +33,7 @@ HANDSHAKE = (
     FrameKind.REFUSED,
     FrameKind.RESUME,
     FrameKind.ATTACH,
+    FrameKind.ATTACHED,
 )
 TUNNELS = (
     FrameKind.TUNNEL_OPEN,
@@ -50,8 +52,8 @@ SHAPES: dict[FrameKind, tuple[bool, int, int]] = {
     FrameKind.STREAM_CLOSE: (True, 0, 0),
     FrameKind.DATA: (True, 1, 1048576),
     FrameKind.WINDOW: (True, 4, 4),
-    FrameKind.EOF: (True, 0, 0),
-    FrameKind.SWITCH: (True, 0, 65536),
+    FrameKind.EOF: (True, 0, 8),
+    FrameKind.SWITCH: (True, 4, 4),
     FrameKind.PING: (False, 8, 8),
     FrameKind.PONG: (False, 8, 8),
     FrameKind.ACK: (False, 8, 8),
@@ -231,6 +233,46 @@ class RefusalTests(SynchronousTestCase):
         frames = FrameReader().feed(encode_frame(FrameKind.EOF, 2) + bytes(10))
         self.assertEqual(FrameKind.EOF, next(frames).kind)
         self.assertRaises(RemoteProtocolError, next, frames)
+
+
+class RestTests(SynchronousTestCase):
+    """
+    What follows C{SWITCH} on a data link are no frames.
+    """
+
+    switch = encode_frame(FrameKind.SWITCH, 2, bytes(4))
+
+    def test_rest(self) -> None:
+        ping = encode_frame(FrameKind.PING, 0, bytes(8))
+        reader = FrameReader()
+        read = reader.feed(ping + self.switch + b"bytes of the stream")
+        kinds = [next(read).kind, next(read).kind]
+        self.assertEqual([FrameKind.PING, FrameKind.SWITCH], kinds)
+        self.assertEqual(b"bytes of the stream", reader.take_rest())
+
+    def test_in_any_chunks(self) -> None:
+        data = self.switch + b"bytes"
+        for size in range(1, len(data)):
+            reader, chunks = FrameReader(), cut(data, [size])
+            while not list(islice(reader.feed(chunks.pop(0)), 1)):
+                pass
+            self.assertEqual(b"bytes", reader.take_rest() + b"".join(chunks))
+
+    def test_nothing_follows(self) -> None:
+        reader = FrameReader()
+        next(reader.feed(self.switch))
+        self.assertEqual(b"", reader.take_rest())
+
+    def test_frames_may_follow(self) -> None:
+        """
+        On a control link they do; half of one, too.
+        """
+        eof = encode_frame(FrameKind.EOF, 2)
+        reader = FrameReader()
+        for data in (self.switch + eof[:4], eof[4:] + self.switch + eof):
+            kinds = [frame.kind for frame in reader.feed(data)]
+        expected = [FrameKind.EOF, FrameKind.SWITCH, FrameKind.EOF]
+        self.assertEqual(expected, kinds)
 
 
 class ArbitraryBytesTests(SynchronousTestCase):

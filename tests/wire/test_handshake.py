@@ -30,6 +30,8 @@ from reitunnel.wire.handshake import (
     handshake_reader,
 )
 from reitunnel.wire.messages import (
+    Attach,
+    Attached,
     Challenge,
     Ended,
     Hello,
@@ -56,6 +58,8 @@ WELCOME = Welcome(
     max_streams=64,
 )
 REFUSAL = Ended(Code.AUTHENTICATION, "no")
+ATTACH = Attach([1], b"s" * 16, 7, b"n" * 32)
+ATTACHED = Attached(b"p" * 32)
 
 MESSAGES: dict[FrameKind, Struct] = {
     FrameKind.HELLO: HELLO,
@@ -63,6 +67,8 @@ MESSAGES: dict[FrameKind, Struct] = {
     FrameKind.RESPONSE: CHOICE,
     FrameKind.WELCOME: WELCOME,
     FrameKind.REFUSED: REFUSAL,
+    FrameKind.ATTACH: ATTACH,
+    FrameKind.ATTACHED: ATTACHED,
 }
 # What may be said in each phase, and by whom: docs/protocol.md, "Handshake".
 SERVER_SAYS = {
@@ -74,13 +80,28 @@ SERVER_SAYS = {
     },
     Phase.CHALLENGED: {FrameKind.REFUSED: Phase.REFUSED},
     Phase.WELCOMED: {},
+    Phase.ATTACHING: {
+        FrameKind.CHALLENGE: Phase.PROVING,
+        FrameKind.REFUSED: Phase.REFUSED,
+    },
+    Phase.PROVING: {FrameKind.REFUSED: Phase.REFUSED},
+    Phase.PROVEN: {
+        FrameKind.ATTACHED: Phase.ATTACHED,
+        FrameKind.REFUSED: Phase.REFUSED,
+    },
+    Phase.ATTACHED: {},
     Phase.REFUSED: {},
 }
+DATA_LINK = (Phase.ATTACHING, Phase.PROVING, Phase.PROVEN, Phase.ATTACHED)
 CLIENT_SAYS = {
-    Phase.START: {FrameKind.HELLO: Phase.ASKED},
+    Phase.START: {FrameKind.HELLO: Phase.ASKED, FrameKind.ATTACH: Phase.ATTACHING},
     Phase.ASKED: {},
     Phase.CHALLENGED: {FrameKind.RESPONSE: Phase.ASKED},
     Phase.WELCOMED: {},
+    Phase.ATTACHING: {},
+    Phase.PROVING: {FrameKind.RESPONSE: Phase.PROVEN},
+    Phase.PROVEN: {},
+    Phase.ATTACHED: {},
     Phase.REFUSED: {},
 }
 
@@ -107,9 +128,16 @@ def client_in(phase: Phase) -> ClientHandshake:
     Bring a client into a phase.
     """
     client = ClientHandshake()
-    if phase is not Phase.START:
+    if phase in DATA_LINK:
+        client.attach(ATTACH)
+        if phase is not Phase.ATTACHING:
+            client.receive(any_frame(FrameKind.CHALLENGE))
+        if phase in (Phase.PROVEN, Phase.ATTACHED):
+            client.respond(CHOICE)
+    elif phase is not Phase.START:
         client.hello(HELLO)
     last = {
+        Phase.ATTACHED: FrameKind.ATTACHED,
         Phase.CHALLENGED: FrameKind.CHALLENGE,
         Phase.WELCOMED: FrameKind.WELCOME,
         Phase.REFUSED: FrameKind.REFUSED,
@@ -125,12 +153,20 @@ def server_in(phase: Phase) -> ServerHandshake:
     Bring a server into a phase.
     """
     server = ServerHandshake()
-    if phase is not Phase.START:
+    if phase in DATA_LINK:
+        server.receive(any_frame(FrameKind.ATTACH))
+        if phase is not Phase.ATTACHING:
+            server.challenge(OFFER)
+        if phase in (Phase.PROVEN, Phase.ATTACHED):
+            server.receive(any_frame(FrameKind.RESPONSE))
+    elif phase is not Phase.START:
         server.receive(any_frame(FrameKind.HELLO))
     if phase is Phase.CHALLENGED:
         server.challenge(OFFER)
     elif phase is Phase.WELCOMED:
         server.welcome(WELCOME)
+    elif phase is Phase.ATTACHED:
+        server.attached(ATTACHED)
     elif phase is Phase.REFUSED:
         server.refuse(Code.AUTHENTICATION, "no")
     assert server.phase is phase
@@ -157,6 +193,19 @@ class ExchangeTests(SynchronousTestCase):
         self.assertEqual((True, True), (client.over, server.over))
         self.assertIs(Phase.WELCOMED, client.phase)
         self.assertIs(Phase.WELCOMED, server.phase)
+
+    def test_data_link(self) -> None:
+        client, server = ClientHandshake(), ServerHandshake()
+        challenge = Challenge(["HMAC-SHA-256"], b"c" * 32)
+        response = Response("HMAC-SHA-256", b"p" * 32)
+        self.assertEqual(ATTACH, server.receive(read(client.attach(ATTACH))))
+        self.assertEqual(challenge, client.receive(read(server.challenge(challenge))))
+        self.assertEqual(response, server.receive(read(client.respond(response))))
+        self.assertEqual((False, False), (client.over, server.over))
+        self.assertEqual(ATTACHED, client.receive(read(server.attached(ATTACHED))))
+        self.assertEqual((True, True), (client.over, server.over))
+        self.assertIs(Phase.ATTACHED, client.phase)
+        self.assertIs(Phase.ATTACHED, server.phase)
 
     def test_refused(self) -> None:
         client, server = ClientHandshake(), ServerHandshake()
@@ -229,6 +278,9 @@ class TableTests(SynchronousTestCase):
             hello = partial(client.hello, HELLO)
             self.says(client, FrameKind.HELLO, hello, table.get(FrameKind.HELLO))
             client = client_in(phase)
+            attach = partial(client.attach, ATTACH)
+            self.says(client, FrameKind.ATTACH, attach, table.get(FrameKind.ATTACH))
+            client = client_in(phase)
             respond = partial(client.respond, CHOICE)
             self.says(
                 client, FrameKind.RESPONSE, respond, table.get(FrameKind.RESPONSE)
@@ -236,11 +288,17 @@ class TableTests(SynchronousTestCase):
 
     def test_server_says(self) -> None:
         for phase, table in SERVER_SAYS.items():
-            for kind in (FrameKind.CHALLENGE, FrameKind.WELCOME, FrameKind.REFUSED):
+            for kind in (
+                FrameKind.CHALLENGE,
+                FrameKind.WELCOME,
+                FrameKind.ATTACHED,
+                FrameKind.REFUSED,
+            ):
                 server = server_in(phase)
                 say: dict[FrameKind, Callable[[], bytes]] = {
                     FrameKind.CHALLENGE: partial(server.challenge, OFFER),
                     FrameKind.WELCOME: partial(server.welcome, WELCOME),
+                    FrameKind.ATTACHED: partial(server.attached, ATTACHED),
                     FrameKind.REFUSED: partial(
                         server.refuse, Code.AUTHENTICATION, "no"
                     ),
@@ -252,6 +310,7 @@ class VersionTests(SynchronousTestCase):
     def test_common(self) -> None:
         self.assertEqual(1, common_version(Hello([1], "x")))
         self.assertEqual(1, common_version(Hello([3, 2, 1], "x")))
+        self.assertEqual(1, common_version(ATTACH))
 
     def test_none_in_common(self) -> None:
         self.assertIsNone(common_version(Hello([0, 2], "x")))

@@ -18,6 +18,7 @@ from reitunnel.wire.events import (
     EOFReceived,
     Event,
     GoingAway,
+    LinkGiven,
     StreamOpened,
     TunnelRequested,
 )
@@ -53,6 +54,7 @@ SENDERS: dict[FrameKind, str] = {
     FrameKind.DATA: "client server",
     FrameKind.WINDOW: "client server",
     FrameKind.EOF: "client server",
+    FrameKind.SWITCH: "client server",
     FrameKind.PING: "client server",
     FrameKind.PONG: "client server",
     FrameKind.GOAWAY: "client server",
@@ -85,11 +87,11 @@ def good_frame(kind: FrameKind, stream: int = 2, tunnel: int = 1) -> bytes:
             return encode_message(kind, Ended(Code.ABORTED, "gone"), stream)
         case FrameKind.GOAWAY:
             return encode_message(kind, Ended(Code.SHUTDOWN, "bye"))
-        case FrameKind.STREAM_ACCEPTED | FrameKind.WINDOW:
+        case FrameKind.STREAM_ACCEPTED | FrameKind.WINDOW | FrameKind.SWITCH:
             return encode_number(kind, stream, 1000)
         case FrameKind.DATA:
             return encode_frame(kind, stream, b"data")
-        case FrameKind.STREAM_CLOSE | FrameKind.EOF | FrameKind.SWITCH:
+        case FrameKind.STREAM_CLOSE | FrameKind.EOF:
             return encode_frame(kind, stream)
         case FrameKind.PING | FrameKind.PONG | FrameKind.ACK:
             return encode_frame(kind, 0, PING)
@@ -160,13 +162,16 @@ class Owner:
             case DataReceived(stream, data):
                 self.echo(stream, len(data))
             case EOFReceived(stream):
-                if stream.local is not Half.PENDING:
+                if stream.local is not Half.PENDING and not stream.switch_queued:
                     self.session.finish(stream)
+            case LinkGiven(stream):
+                if _writable(stream) and self.mood.random() < 0.7:
+                    self.session.switch(stream, stream.link)
 
     def echo(self, stream: Stream, size: int) -> None:
         if stream.local is not Half.ENDED and self.mood.random() < 0.7:
             self.session.consumed(stream, size)
-        if stream.local is Half.OPEN and not stream.eof_queued:
+        if _writable(stream):
             self.session.send(stream, bytes(size))
 
     def do_something(self) -> None:
@@ -188,10 +193,20 @@ class Owner:
             self.session.ping(PING)
         elif dice < 0.75 and streams:
             stream = self.mood.choice(streams)
-            if stream.local is not Half.PENDING:
+            if stream.local is not Half.PENDING and not stream.switch_queued:
                 self.session.send_eof(stream)
-        elif dice < 0.8 and streams:
+        elif dice < 0.85 and streams and self.session.role is Role.SERVER:
+            stream = self.mood.choice(streams)
+            accepted = stream.remote in (Half.OPEN, Half.FINISHED)
+            if accepted and not (stream.link or stream.switch_queued):
+                self.session.switch(stream, self.mood.randint(1, 9))
+        elif dice < 0.9 and streams:
             self.session.reset(self.mood.choice(streams), Code.ABORTED)
+
+
+def _writable(stream: Stream) -> bool:
+    waits = stream.eof_queued or stream.switch_queued
+    return stream.local is Half.OPEN and not waits
 
 
 class OutOfTurnTests(SynchronousTestCase):
@@ -203,8 +218,8 @@ class OutOfTurnTests(SynchronousTestCase):
     def test_every_kind_from_each_side(self) -> None:
         """
         Each side takes what only the other may send, and nothing else. The
-        reserved kinds (RESUME, ATTACH, SWITCH, ACK) are refused by both, and so
-        is another handshake.
+        reserved kinds (RESUME, ACK) are refused by both, and so is another
+        handshake.
         """
         for kind in FrameKind:
             for side in ("client", "server"):

@@ -18,6 +18,8 @@ from twisted.trial.unittest import SynchronousTestCase
 from reitunnel.errors import Code, LocalProtocolError, RemoteProtocolError
 from reitunnel.wire.frames import FrameKind, FrameReader, encode_frame
 from reitunnel.wire.messages import (
+    Attach,
+    Attached,
     Challenge,
     Ended,
     Hello,
@@ -30,8 +32,10 @@ from reitunnel.wire.messages import (
     clip,
     decode_message,
     decode_number,
+    decode_total,
     encode_message,
     encode_number,
+    encode_total,
     known_code,
 )
 from tests.wire.search import examples
@@ -54,6 +58,13 @@ LEAST: dict[type[Struct], dict[str, Any]] = {
         "max_tunnels": 0,
         "max_streams": 0xFFFFFFFF,
     },
+    Attach: {
+        "versions": [1],
+        "session": b"s" * 16,
+        "link": 0xFFFFFFFF,
+        "nonce": b"n" * 32,
+    },
+    Attached: {"proof": b"p" * 32},
     Ended: {"code": 0},
     TunnelOpen: {"tunnel": 1, "type": "tcp"},
     TunnelOpened: {"tunnel": 0xFFFFFFFF, "host": "::1", "port": 65535},
@@ -90,9 +101,18 @@ messages = st.one_of(
         seconds,
         counts,
         counts,
+        counts,
         names,
         texts,
     ),
+    st.builds(
+        Attach,
+        st.lists(st.integers(1, 9), min_size=1, max_size=4),
+        st.binary(min_size=16, max_size=16),
+        numbers,
+        st.binary(min_size=32, max_size=32),
+    ),
+    st.builds(Attached, st.binary(min_size=32, max_size=32)),
     st.builds(Ended, codes, texts),
     st.builds(
         TunnelOpen,
@@ -102,6 +122,7 @@ messages = st.one_of(
         ports,
         texts,
         st.dictionaries(texts, texts, max_size=3),
+        st.sampled_from(["auto", "mux", "direct"]),
     ),
     st.builds(TunnelOpened, numbers, texts, ports),
     st.builds(TunnelEnded, numbers, codes, texts),
@@ -173,6 +194,17 @@ class RoundTripTests(SynchronousTestCase):
         (frame,) = FrameReader().feed(encode_number(FrameKind.WINDOW, stream, number))
         self.assertEqual((FrameKind.WINDOW, stream), (frame.kind, frame.stream))
         self.assertEqual(number, decode_number(frame.payload))
+
+    @examples(50)
+    @given(numbers, st.integers(0, 0xFFFFFFFFFFFFFFFF))
+    def test_total(self, stream: int, total: int) -> None:
+        (frame,) = FrameReader().feed(encode_total(FrameKind.EOF, stream, total))
+        self.assertEqual((FrameKind.EOF, stream), (frame.kind, frame.stream))
+        self.assertEqual(total, decode_total(frame.payload))
+
+    def test_total_of_another_size(self) -> None:
+        for size in (*range(8), 9):
+            self.assertRaises(RemoteProtocolError, decode_total, bytes(size))
 
 
 class UnknownFieldTests(SynchronousTestCase):
@@ -286,9 +318,23 @@ class RefusalTests(SynchronousTestCase):
             {"heartbeat_timeout": math.nan},
             {"max_tunnels": -1},
             {"max_streams": 1 << 32},
+            {"max_links": -1},
+            {"max_links": 1 << 32},
             {"capabilities": ["x"] * 33},
             {"software": long},
         )
+        self.refuse_fields(
+            Attach,
+            {"versions": []},
+            {"versions": [1] * 17},
+            {"session": b"s" * 15},
+            {"session": b"s" * 17},
+            {"link": 0},
+            {"link": 1 << 32},
+            {"nonce": b"n" * 31},
+            {"nonce": b"n" * 33},
+        )
+        self.refuse_fields(Attached, {"proof": b"p" * 31}, {"proof": b"p" * 33})
         self.refuse_fields(
             Ended,
             {"code": -1},
@@ -309,6 +355,8 @@ class RefusalTests(SynchronousTestCase):
             {"metadata": {str(number): "" for number in range(33)}},
             {"metadata": {long: ""}},
             {"metadata": {"x": "x" * 1025}},
+            {"carrier": ""},
+            {"carrier": "pigeon"},
         )
         self.refuse_fields(TunnelOpened, {"tunnel": 0}, {"host": long}, {"port": 65536})
         self.refuse_fields(TunnelEnded, {"tunnel": 0}, {"code": 1 << 16})

@@ -28,11 +28,14 @@ from reitunnel.wire.events import (
     EOFReceived,
     Event,
     GoingAway,
+    LinkGiven,
+    PeerSwitched,
     PingAnswered,
     StreamAccepted,
     StreamOpened,
     StreamOver,
     StreamReset,
+    SwitchSent,
     TunnelAccepted,
     TunnelEnded,
     TunnelRequested,
@@ -67,6 +70,9 @@ sizes = st.one_of(
 class Way:
     """
     One direction of one stream: what was written into it, and what came out.
+
+    Of a data link there are only the numbers of bytes here: they are its own, and
+    come in order.
     """
 
     def __init__(self, seed: int) -> None:
@@ -74,6 +80,8 @@ class Way:
         self.written = 0
         self.read = 0
         self.consumed = 0
+        self.switched_at: int | None = None
+        self.read_switched = False
         self.eof_written = False
         self.eof_read = False
 
@@ -98,17 +106,34 @@ class Way:
         Check that these are the next bytes.
         """
         assert not self.eof_read, "data after EOF"
+        assert not self.read_switched, "data after SWITCH"
         assert bytes(data) == self.content(self.read, len(data)), "other bytes"
         self.read += len(data)
         assert self.read <= self.written
 
-    def ended(self) -> None:
+    @property
+    def raw(self) -> int | None:
+        """
+        How many bytes went over the data link; L{None} if there is none.
+        """
+        return None if self.switched_at is None else self.written - self.switched_at
+
+    def switched(self) -> None:
+        """
+        Check that all has come that was written before the switch.
+        """
+        assert not self.read_switched, "SWITCH twice"
+        assert self.read == self.switched_at, "bytes are missing before SWITCH"
+        self.read_switched = True
+
+    def ended(self, raw: int | None) -> None:
         """
         Check that all that was written has come, and that it was ended.
         """
         assert not self.eof_read, "EOF twice"
         assert self.eof_written, "EOF out of nothing"
-        assert self.read == self.written, "bytes are missing"
+        assert raw == self.raw, "another number of bytes than the data link has"
+        assert self.read + (raw or 0) == self.written, "bytes are missing"
         self.eof_read = True
 
 
@@ -123,6 +148,7 @@ class Trip:
         self.into: dict[Peer, Way] = {}
         self.accepted = False
         self.told_accepted = False
+        self.link = 0
         self.finished: set[Peer] = set()
         self.said: dict[Peer, tuple[Code, str]] = {}
         self.heard: dict[Peer, tuple[Code, str]] = {}
@@ -251,9 +277,10 @@ class SessionMachine(RuleBasedStateMachine):
     def write(self, data: st.DataObject, size: int) -> None:
         peer, stream = self.pick(data, _writable)
         way = self.trips[stream].into[self.peers.other(peer)]
-        before = stream.queued
-        peer.session.send(stream, way.write(size))
-        assert stream.queued == before + size
+        data_written, before = way.write(size), stream.queued
+        if stream.local is not Half.SWITCHED:
+            peer.session.send(stream, data_written)
+            assert stream.queued == before + size
 
     @precondition(lambda self: self.known(_writable))
     @rule(data=st.data(), dice=st.integers(0, 3))
@@ -262,8 +289,29 @@ class SessionMachine(RuleBasedStateMachine):
             self.eof(*self.pick(data, _writable))
 
     def eof(self, peer: Peer, stream: Stream) -> None:
-        self.trips[stream].into[self.peers.other(peer)].eof_written = True
-        peer.session.send_eof(stream)
+        way = self.trips[stream].into[self.peers.other(peer)]
+        way.eof_written = True
+        peer.session.send_eof(stream, way.raw or 0)
+
+    @precondition(lambda self: self.known(_givable))
+    @rule(data=st.data())
+    def give_link(self, data: st.DataObject) -> None:
+        _, stream = self.pick(data, _givable)
+        trip = self.trips[stream]
+        trip.link = trip.serial
+        self.switch(self.server, stream, trip.link)
+
+    @precondition(lambda self: self.known(_can_follow))
+    @rule(data=st.data())
+    def follow(self, data: st.DataObject) -> None:
+        peer, stream = self.pick(data, _can_follow)
+        self.switch(peer, stream, stream.link)
+
+    def switch(self, peer: Peer, stream: Stream, link: int) -> None:
+        if stream.local is Half.OPEN and not stream.eof_queued:
+            way = self.trips[stream].into[self.peers.other(peer)]
+            way.switched_at = way.written
+        peer.session.switch(stream, link)
 
     @precondition(lambda self: self.known(_finishable))
     @rule(data=st.data())
@@ -377,10 +425,24 @@ class SessionMachine(RuleBasedStateMachine):
                 trip = self.trips[stream]
                 self.check_not_ended(peer, trip)
                 trip.into[peer].came(data)
-            case EOFReceived(stream):
+            case EOFReceived(stream, raw):
                 trip = self.trips[stream]
                 self.check_not_ended(peer, trip)
-                trip.into[peer].ended()
+                trip.into[peer].ended(raw)
+            case SwitchSent(stream):
+                trip = self.trips[stream]
+                assert stream.link == trip.link
+                assert trip.into[self.peers.other(peer)].switched_at is not None
+            case LinkGiven(stream):
+                trip = self.trips[stream]
+                self.check_not_ended(peer, trip)
+                assert peer is self.client
+                assert stream.link == trip.link
+            case PeerSwitched(stream):
+                trip = self.trips[stream]
+                self.check_not_ended(peer, trip)
+                assert stream.link == trip.link
+                trip.into[peer].switched()
             case StreamReset(stream, code, reason):
                 trip = self.trips[stream]
                 assert peer not in trip.heard, "reset twice"
@@ -504,7 +566,7 @@ class SessionMachine(RuleBasedStateMachine):
             if not trip.ends and len(trip.streams) == 2:
                 for peer, stream in trip.streams.items():
                     far = trip.streams[self.peers.other(peer)]
-                    if far.said_eof:
+                    if far.said_eof or far.local is Half.SWITCHED:
                         assert not stream.receive_credit
                     else:
                         assert stream.receive_credit == far.send_credit
@@ -576,11 +638,28 @@ def _unread(stream: Stream) -> bool:
 
 
 def _writable(stream: Stream) -> bool:
-    return stream.local is Half.OPEN and not stream.eof_queued
+    waits = stream.eof_queued or stream.switch_queued
+    return stream.local in (Half.OPEN, Half.SWITCHED) and not waits
 
 
 def _finishable(stream: Stream) -> bool:
-    return stream.peer_finished and stream.local in (Half.OPEN, Half.FINISHED)
+    ending = stream.local is Half.FINISHED or stream.eof_queued
+    on_the_mux = stream.local is Half.OPEN and not stream.switch_queued
+    return stream.peer_finished and (ending or on_the_mux)
+
+
+def _givable(stream: Stream) -> bool:
+    return (
+        stream.opener
+        and not (stream.link or stream.switch_queued)
+        and stream.local in (Half.OPEN, Half.FINISHED)
+        and stream.remote in (Half.OPEN, Half.FINISHED)
+    )
+
+
+def _can_follow(stream: Stream) -> bool:
+    here = not stream.opener and stream.link
+    return bool(here) and stream.local is Half.OPEN and _writable(stream)
 
 
 class SessionMachineTests(SynchronousTestCase):

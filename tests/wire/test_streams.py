@@ -28,10 +28,17 @@ for _finished in (False, True):
         FrameKind.DATA: Half.OPEN,
         FrameKind.WINDOW: Half.OPEN,
         FrameKind.EOF: Half.FINISHED,
+        FrameKind.SWITCH: Half.SWITCHED,
+        FrameKind.STREAM_RESET: Half.ENDED,
+    }
+    NEXT[Half.SWITCHED, _finished] = {
+        FrameKind.WINDOW: Half.SWITCHED,
+        FrameKind.EOF: Half.FINISHED,
         FrameKind.STREAM_RESET: Half.ENDED,
     }
     NEXT[Half.FINISHED, _finished] = {
         FrameKind.WINDOW: Half.FINISHED,
+        FrameKind.SWITCH: Half.FINISHED,
         FrameKind.STREAM_RESET: Half.ENDED,
     }
     NEXT[Half.ENDED, _finished] = {}
@@ -40,6 +47,7 @@ NEXT[Half.FINISHED, True][FrameKind.STREAM_CLOSE] = Half.ENDED
 PATHS = {
     Half.PENDING: [],
     Half.OPEN: [FrameKind.STREAM_ACCEPTED],
+    Half.SWITCHED: [FrameKind.STREAM_ACCEPTED, FrameKind.SWITCH],
     Half.FINISHED: [FrameKind.STREAM_ACCEPTED, FrameKind.EOF],
     Half.ENDED: [FrameKind.STREAM_RESET],
 }
@@ -95,6 +103,18 @@ class StreamTableTests(SynchronousTestCase):
             return stream
 
         self.try_every_move(make, Stream.hear, lambda s: s.remote, RemoteProtocolError)
+
+    def test_switch_after_eof(self) -> None:
+        """
+        It gives a data link, and a stream has only one.
+        """
+        mine, theirs = make_stream(opener=True), make_stream(opener=True)
+        theirs.hear(FrameKind.STREAM_ACCEPTED)
+        mine.say(FrameKind.EOF)
+        theirs.hear(FrameKind.EOF)
+        mine.link = theirs.link = 3
+        self.assertRaises(LocalProtocolError, mine.say, FrameKind.SWITCH)
+        self.assertRaises(RemoteProtocolError, theirs.hear, FrameKind.SWITCH)
 
     def test_opener(self) -> None:
         """
