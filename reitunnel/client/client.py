@@ -34,7 +34,7 @@ from reitunnel.errors import (
 )
 from reitunnel.hooks import HookManager, Strategy, build_hooks
 from reitunnel.interfaces import ISession, ITunnel
-from reitunnel.relay import Link
+from reitunnel.relay import Link, Pipes
 from reitunnel.transports import LinkURL, client_endpoint
 
 _HOPELESS: Final = frozenset(
@@ -83,6 +83,7 @@ class Client(Service):
         verify_client_config(config)
         self.config = config
         self.reactor = reactor
+        self.pipes = Pipes()
         self.hooks = HookManager(
             reactor,
             strategy=Strategy(config.hook_strategy),

@@ -20,9 +20,9 @@ from reitunnel.errors import Code, Refused, TunnelRefused
 from reitunnel.hooks import NOTHING_OPENED, Opened
 from reitunnel.interfaces import ILinkFacts, ISession, ITunnel
 from reitunnel.relay import (
+    DataLink,
     Link,
     Mux,
-    StreamTransport,
     TunnelRecord,
     internet_address,
     joined,
@@ -103,6 +103,7 @@ class ClientSession:
             self,
             link,
             client.reactor,
+            pipes=client.pipes,
             heartbeat_interval=min(timeouts.heartbeat_interval, welcome.heartbeat),
             heartbeat_timeout=min(
                 timeouts.heartbeat_timeout, welcome.heartbeat_timeout
@@ -359,14 +360,11 @@ class ClientSession:
         )
         dial.start()
 
-    def link_given(self, transport: StreamTransport) -> None:
+    def take_data_link(self, number: int) -> DataLink | None:
         """
         The server has given a data link to a stream.
         """
-        number = transport.stream.link
-        data_link = None if self._pool is None else self._pool.take(number)
-        if data_link is not None:
-            transport.attach(data_link)
+        return None if self._pool is None else self._pool.take(number)
 
     def peer_drains(self, code: Code, reason: str) -> None:
         """

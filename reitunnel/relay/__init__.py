@@ -11,9 +11,11 @@ from reitunnel.relay.addresses import (
     shown,
 )
 from reitunnel.relay.data_link import DataLink
+from reitunnel.relay.joining import join
 from reitunnel.relay.link import FrameReceiver, Link, LinkFactory
 from reitunnel.relay.mux import Mux, MuxOwner
-from reitunnel.relay.pump import SocketEnd, SocketFactory, join
+from reitunnel.relay.pipes import Pipes
+from reitunnel.relay.pump import SocketEnd, SocketFactory
 from reitunnel.relay.records import StreamRecord, TunnelRecord, log_closed
 from reitunnel.relay.stream import StreamTransport
 
@@ -24,6 +26,7 @@ __all__ = [
     "LinkFactory",
     "Mux",
     "MuxOwner",
+    "Pipes",
     "SocketEnd",
     "SocketFactory",
     "StreamRecord",

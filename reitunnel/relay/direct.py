@@ -91,6 +91,33 @@ class DirectStream(Structural):
         """
 
 
+class KernelMover(Structural):
+    """
+    What moves a path's bytes in the kernel.
+
+    @ivar back: whether it moves what the peer sends, or is about to.
+    """
+
+    back: bool
+
+    def consider(self) -> None:
+        """
+        Take the directions that can be moved in the kernel now.
+        """
+
+    def check_total(self) -> bool:
+        """
+        See whether all that the peer has announced is delivered.
+
+        @return: whether that is for the kernel's mover to say.
+        """
+
+    def stop(self) -> None:
+        """
+        Move nothing more.
+        """
+
+
 class DirectPath:
     """
     The two directions of one stream on its data link, each of which switches on
@@ -105,6 +132,8 @@ class DirectPath:
     @ivar receiving: where the peer sends.
     @ivar sent: bytes sent on the data link.
     @ivar received: bytes received on the data link.
+    @ivar total: the bytes that the peer has announced, once it has finished.
+    @ivar pump: what moves the bytes in the kernel, if it can be done.
     """
 
     def __init__(
@@ -128,7 +157,8 @@ class DirectPath:
         self._stream = stream
         self._waiting: list[bytes] = []
         self._early: list[bytes] = []
-        self._total: int | None = None
+        self.total: int | None = None
+        self.pump: KernelMover | None = None
 
     # What this side does.
 
@@ -167,6 +197,7 @@ class DirectPath:
         L{close}, so that its end cannot overtake the word on the control link that
         says why.
         """
+        self._stop_pump()
         self.sending = Sending.ENDED
         self.receiving = Receiving.ENDED
         self._waiting.clear()
@@ -177,6 +208,7 @@ class DirectPath:
         """
         The stream is over on both sides: close the data link.
         """
+        self._stop_pump()
         self.sending = Sending.ENDED
         self.receiving = Receiving.ENDED
         if in_order:
@@ -204,8 +236,8 @@ class DirectPath:
             switched.
         """
         if total is not None:
-            self._total = total
-            self._check_total()
+            self.total = total
+            self.check_total()
         elif self.receiving is Receiving.MUX:
             self._finish()
         elif self.receiving is Receiving.BEGUN:
@@ -241,8 +273,20 @@ class DirectPath:
         The data link is gone: that matters unless all that it had to carry was
         carried.
         """
+        self.broke_off()
+
+    def broke_off(self) -> None:
+        """
+        The data link is gone, or of no more use.
+        """
         if (self.sending, self.receiving) != (Sending.ENDED, Receiving.ENDED):
             self._stream.abort(Code.LINK_LOST, "the data link was lost")
+
+    def came(self) -> None:
+        """
+        All that the peer has sent has come, and was delivered in the kernel.
+        """
+        self.receiving = Receiving.ENDED
 
     def raw_full(self) -> None:
         """
@@ -263,7 +307,7 @@ class DirectPath:
         Count bytes that came.
         """
         self.received += size
-        if self._total is not None and self.received > self._total:
+        if self.total is not None and self.received > self.total:
             self._stream.abort(Code.PROTOCOL, _TOO_MANY)
 
     # The parts.
@@ -275,25 +319,31 @@ class DirectPath:
         for data in early:
             self.raw_received(data)
         self._stream.link_opened()
-        self._check_total()
+        self.check_total()
 
     def _take(self, data: bytes) -> None:
         self.count_received(len(data))
         # Unless there were too many.
         if self.receiving is Receiving.LINK:
             self._stream.link_data(data)
-            self._check_total()
+            self.check_total()
 
-    def _check_total(self) -> None:
+    def check_total(self) -> None:
         """
         See whether all that the peer has sent has come.
         """
-        if self._total is None or self.receiving is Receiving.ENDED:
+        if self.total is None or self.receiving is Receiving.ENDED:
             return
-        if self.received > self._total:
+        if self.received > self.total:
             self._stream.abort(Code.PROTOCOL, _TOO_MANY)
-        elif self.received == self._total:
+        elif self.pump is not None and self.pump.back and self.pump.check_total():
+            return
+        elif self.received == self.total:
             self._finish()
+
+    def _stop_pump(self) -> None:
+        if self.pump is not None:
+            self.pump.stop()
 
     def _finish(self) -> None:
         self.receiving = Receiving.ENDED

@@ -13,9 +13,11 @@ from twisted.python.failure import Failure
 
 from reitunnel.errors import Code, RemoteProtocolError
 from reitunnel.relay.addresses import host_and_port
+from reitunnel.relay.data_link import DataLink
 from reitunnel.relay.direct import DirectPath
 from reitunnel.relay.heartbeat import Heartbeat
 from reitunnel.relay.link import Link
+from reitunnel.relay.pipes import Pipes
 from reitunnel.relay.stream import StreamTransport
 from reitunnel.wire import events
 from reitunnel.wire.events import Event
@@ -61,10 +63,11 @@ class MuxOwner(Structural):
         L{Mux.transport_for}, or reset it.
         """
 
-    def link_given(self, transport: StreamTransport) -> None:
+    def take_data_link(self, number: int) -> DataLink | None:
         """
-        Client: the server has given the stream the data link
-        C{transport.stream.link}. Attach it, if it is there.
+        Client: the server has given a data link to a stream.
+
+        @return: the data link, if it is there; it is not idle any more.
         """
 
     def peer_drains(self, code: Code, reason: str) -> None:
@@ -86,6 +89,7 @@ class Mux:
     @ivar session: the session on the wire.
     @ivar clock: for time-outs.
     @ivar high_water: how many queued bytes pause a stream's producer.
+    @ivar pipes: for moving bytes in the kernel; L{None} does not.
     @ivar link: the control link.
     @ivar lost: whether the session is over.
     @ivar heartbeat: the liveness of the link.
@@ -100,10 +104,12 @@ class Mux:
         *,
         heartbeat_interval: float,
         heartbeat_timeout: float,
+        pipes: Pipes | None = None,
     ) -> None:
         self.session = session
         self.clock = clock
         self.high_water = session.limits.chunk
+        self.pipes = pipes
         self.link = link
         self.lost = False
         self.heartbeat = Heartbeat(
@@ -293,7 +299,7 @@ class Mux:
                 if (path := self._path(stream)) is not None:
                     path.went_out()
             case events.LinkGiven(stream):
-                self._link_given(self._streams[stream.number])
+                self._link_given(stream)
             case events.PeerSwitched(stream):
                 if (path := self._path(stream)) is not None:
                     path.peer_switched()
@@ -322,10 +328,16 @@ class Mux:
         transport = self._streams.get(stream.number)
         return None if transport is None else transport.path
 
-    def _link_given(self, transport: StreamTransport) -> None:
-        self._owner.link_given(transport)
-        if transport.path is None:
+    def _link_given(self, stream: Stream) -> None:
+        data_link = self._owner.take_data_link(stream.link)
+        transport = self._streams.get(stream.number)
+        if transport is None or stream.local is Half.ENDED:
+            if data_link is not None:
+                data_link.abort()
+        elif data_link is None:
             transport.abort(Code.LINK_LOST, "the data link is gone")
+        else:
+            transport.attach(data_link)
 
     def _ping(self, payload: bytes) -> None:
         if self.session.peer_overdue:

@@ -19,7 +19,6 @@ from zope.interface import implementer
 
 from reitunnel.interfaces import IHalfCloseTransport
 from reitunnel.relay.closing import cut, half_close
-from reitunnel.relay.stream import StreamTransport
 
 
 @implementer(IHalfCloseableProtocol, IPushProducer)
@@ -104,6 +103,12 @@ class _End(Protocol):
             self.other = other.other = None
 
 
+def _nothing() -> None:
+    """
+    The default of L{SocketEnd.on_close}.
+    """
+
+
 class SocketEnd(_End):
     """
     The protocol of a visitor's or a target's connection. It reads nothing until
@@ -111,6 +116,8 @@ class SocketEnd(_End):
 
     @ivar on_connected: told once the connection is there.
     @ivar on_lost: told when it is lost before it is joined.
+    @ivar on_close: told before it is closed in order.
+    @ivar read_elsewhere: whether the kernel's pump reads from the connection.
     """
 
     def __init__(
@@ -121,6 +128,8 @@ class SocketEnd(_End):
         super().__init__()
         self.on_connected = on_connected
         self.on_lost = on_lost
+        self.on_close: Callable[[], None] = _nothing
+        self.read_elsewhere = False
 
     def connectionMade(self) -> None:
         """
@@ -143,7 +152,31 @@ class SocketEnd(_End):
         Close, when both directions have ended.
         """
         if self.finished and self.other is not None and self.other.finished:
+            self.on_close()
             self.transport.loseConnection()
+
+    def peer_finished(self) -> None:
+        """
+        The other end sends no more, and the direction away from this side is closed
+        already.
+        """
+        if self.other is not None:
+            self.other.finished = True
+            self.both_finished()
+
+    def pauseProducing(self) -> None:
+        """
+        The other end is full.
+        """
+        if not self.read_elsewhere:
+            super().pauseProducing()
+
+    def resumeProducing(self) -> None:
+        """
+        The other end has room.
+        """
+        if not self.read_elsewhere:
+            super().resumeProducing()
 
     def connectionLost(self, reason: Failure = connectionDone) -> None:
         """
@@ -170,7 +203,7 @@ class SocketEnd(_End):
             cut(self.transport)
 
 
-class _StreamEnd(_End):
+class StreamEnd(_End):
     """
     The protocol of the stream.
     """
@@ -190,24 +223,6 @@ class _StreamEnd(_End):
         if self.other is not None and not self.other.lost:
             cut(self.other.transport)
         self.part()
-
-
-def join(socket: SocketEnd, stream: StreamTransport) -> None:
-    """
-    Move bytes between a socket and a stream from now on. If one of them is lost
-    already, the other is aborted.
-    """
-    if socket.lost:
-        stream.abortConnection()
-        return
-    end = _StreamEnd()
-    socket.other = end
-    end.other = socket
-    socket.transport.registerProducer(end, True)
-    stream.registerProducer(socket, True)
-    stream.connect(end)
-    if not end.lost:
-        socket.resumeProducing()
 
 
 class SocketFactory(Factory):

@@ -204,7 +204,7 @@ class StreamTransport(StreamInput):
     def _await_other_side(self) -> None:
         if not self.lost:
             self._linger = self._carrier.clock.callLater(
-                LINGER, self._linger_over, self.stream.said_eof
+                LINGER, self._linger_over, self._all_was_sent
             )
 
     def _linger_over(self, all_was_sent: bool) -> None:

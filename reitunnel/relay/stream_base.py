@@ -4,6 +4,7 @@ What the parts of a stream's transport share.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Protocol as Structural
 
 from twisted.internet.error import ConnectionLost
@@ -12,6 +13,7 @@ from twisted.logger import Logger
 
 from reitunnel.errors import Code
 from reitunnel.relay.direct import DirectPath, Receiving
+from reitunnel.relay.pipes import Pipes
 from reitunnel.wire.session import Session
 from reitunnel.wire.streams import Stream
 
@@ -36,11 +38,13 @@ class StreamCarrier(Structural):
     @ivar session: the session that the stream belongs to.
     @ivar clock: for the linger time.
     @ivar high_water: how many queued bytes pause a stream's producer.
+    @ivar pipes: for moving bytes in the kernel; L{None} does not.
     """
 
     session: Session
     clock: IReactorTime
     high_water: int
+    pipes: Pipes | None
 
     def changed(self) -> None:
         """
@@ -54,6 +58,12 @@ def count_nothing(count: int) -> None:
     """
 
 
+def _nothing_changed() -> None:
+    """
+    The default of L{StreamBase.on_carrier}.
+    """
+
+
 class StreamBase:
     """
     One end of a stream: where it is, and whether it is closed.
@@ -61,6 +71,8 @@ class StreamBase:
     @ivar stream: the stream on the wire.
     @ivar lost: whether it is closed for the protocol.
     @ivar disconnecting: whether the protocol has closed it.
+    @ivar on_carrier: told when a direction goes on on the data link, and when all
+        that came there is delivered.
     """
 
     _log = Logger()
@@ -75,6 +87,14 @@ class StreamBase:
         self._peer = peer
         self._host = host
         self._path: DirectPath | None = None
+        self.on_carrier: Callable[[], None] = _nothing_changed
+
+    @property
+    def carrier(self) -> StreamCarrier:
+        """
+        What carries the stream.
+        """
+        return self._carrier
 
     @property
     def path(self) -> DirectPath | None:
@@ -107,6 +127,15 @@ class StreamBase:
         """
         self._log.failure("{peer}: the protocol failed", peer=self._peer)
         self.abort(Code.INTERNAL, "the protocol failed")
+
+    @property
+    def _all_was_sent(self) -> bool:
+        """
+        Whether this side has finished, and nothing of it waits here any more.
+        """
+        path = self._path
+        gone = path is None or path.data_link.link.writable
+        return gone and self.stream.said_eof
 
     @property
     def _all_came(self) -> bool:

@@ -88,6 +88,13 @@ class StreamInput(StreamOutput):
         else:
             self._deliver_held()
 
+    @property
+    def nothing_held(self) -> bool:
+        """
+        Whether all that came is delivered, and more is wanted.
+        """
+        return not (self._held or self._paused)
+
     # IPushProducer: towards the protocol.
 
     def pauseProducing(self) -> None:
@@ -157,7 +164,7 @@ class StreamInput(StreamOutput):
 
         @return: whether it must be told.
         """
-        if self.stream.said_eof:
+        if self._all_was_sent:
             return True
         self._give_credit(size)
         return False
@@ -191,7 +198,10 @@ class StreamInput(StreamOutput):
         path = self._path
         if path is None or path.receiving is not Receiving.LINK:
             return
+        if path.pump is not None and path.pump.back:
+            return
         if (self._held or self._paused) and not self.disconnecting:
             path.data_link.link.pause_reading()
         else:
             path.data_link.link.resume_reading()
+            self.on_carrier()

@@ -64,6 +64,7 @@ class StreamOutput(StreamBase):
             self._end_if_waiting()
         elif self._path.data_link.link.writable:
             self._resume_producer()
+        self.on_carrier()
 
     # ITransport and IConsumer: towards the other side.
 

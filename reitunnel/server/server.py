@@ -43,7 +43,7 @@ from reitunnel.interfaces import (
     ISession,
     ITunnel,
 )
-from reitunnel.relay import Link, LinkFactory
+from reitunnel.relay import Link, LinkFactory, Pipes
 from reitunnel.server.greeting import Greeting
 from reitunnel.server.limits import Gauge
 from reitunnel.server.session import ServerSession
@@ -95,6 +95,7 @@ class Server(Service):
         verify_server_config(config)
         self.config = config
         self.reactor = reactor
+        self.pipes = Pipes()
         self.hooks = HookManager(
             reactor,
             strategy=Strategy(config.hook_strategy),

@@ -17,6 +17,7 @@ from reitunnel.errors import Code, Refused, TunnelRefused
 from reitunnel.hooks import NOTHING_OPENED, Opened
 from reitunnel.interfaces import ILinkFacts, ISession, ITunnel
 from reitunnel.relay import (
+    DataLink,
     Link,
     Mux,
     StreamRecord,
@@ -136,6 +137,7 @@ class ServerSession:
             self,
             link,
             self.server.reactor,
+            pipes=self.server.pipes,
             heartbeat_interval=config.timeouts.heartbeat_interval,
             heartbeat_timeout=config.timeouts.heartbeat_timeout,
         )
@@ -232,10 +234,11 @@ class ServerSession:
         Not for a server, in this version: the wire does not let it through.
         """
 
-    def link_given(self, transport: StreamTransport) -> None:
+    def take_data_link(self, number: int) -> DataLink | None:
         """
         Not for a server: the wire does not let it through.
         """
+        return None
 
     def peer_drains(self, code: Code, reason: str) -> None:
         """
