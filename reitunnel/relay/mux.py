@@ -331,11 +331,11 @@ class Mux:
     def _link_given(self, stream: Stream) -> None:
         data_link = self._owner.take_data_link(stream.link)
         transport = self._streams.get(stream.number)
-        if transport is None or stream.local is Half.ENDED:
-            if data_link is not None:
-                data_link.abort()
-        elif data_link is None:
-            transport.abort(Code.LINK_LOST, "the data link is gone")
+        if data_link is None:
+            if transport is not None:
+                transport.abort(Code.LINK_LOST, "the data link is gone")
+        elif transport is None:
+            data_link.abort()
         else:
             transport.attach(data_link)
 

@@ -88,7 +88,8 @@ class StreamTransport(StreamInput):
     def attach(self, data_link: DataLink) -> None:
         """
         Give the stream a data link. What this side sends goes on there after what
-        is written, unless it has finished. The other side switches on its own.
+        is written, unless it has finished. The other side switches on its own. If
+        the stream is lost already, the data link is closed when that is settled.
 
         @raise RemoteProtocolError: when the peer uses the link for another stream.
         """
@@ -99,6 +100,9 @@ class StreamTransport(StreamInput):
         )
         data_link.use(stream.number, path)
         self._path = path
+        if self.lost:
+            path.drop()
+            return
         if goes_on:
             self._pause_producer()
         if goes_on or not stream.link:

@@ -95,8 +95,9 @@ class SwitchSent(Struct, frozen=True):
 
 class LinkGiven(Struct, frozen=True):
     """
-    Client: the server has given a stream the data link C{stream.link}. If the
-    server goes on there, L{PeerSwitched} follows.
+    Client: the server has given a stream the data link C{stream.link}, which is no
+    other stream's any more, even when this side has reset the stream in between. If
+    not, and the server goes on there, L{PeerSwitched} follows.
     """
 
     stream: Stream

@@ -260,11 +260,9 @@ class StreamMoves(SessionBooks):
         stream.link = link
         self._promised -= stream.receive_credit
         stream.receive_credit = 0
-        if stream.local is Half.ENDED:
-            return
         if self.role is Role.CLIENT:
             self.events.append(events.LinkGiven(stream))
-        if stream.remote is Half.SWITCHED:
+        if stream.remote is Half.SWITCHED and stream.local is not Half.ENDED:
             self.events.append(events.PeerSwitched(stream))
 
     def _stream_open(self, frame: Frame) -> None:

@@ -51,6 +51,7 @@ class MemoryTransport:
     @ivar reading: whether the protocol wants data.
     @ivar lost: whether C{connectionLost} was called.
     @ivar aborted: how often C{abortConnection} was called.
+    @ivar stalled: whether the network brings nothing to this end for now.
     """
 
     half_closes = False
@@ -62,6 +63,7 @@ class MemoryTransport:
         self.reading = True
         self.lost = False
         self.aborted = 0
+        self.stalled = False
         self.disconnecting = False
         self.producer: Any = None
         self._streaming = True
@@ -150,10 +152,16 @@ class MemoryTransport:
 
         @return: whether anything happened.
         """
-        if self.lost or self.aborted:
+        if self.lost or self.aborted or self.stalled:
             return False
         happened = self._read(size)
         return self._write() or happened
+
+    def cut(self) -> None:
+        """
+        The network breaks: this end loses the connection.
+        """
+        self._lose(Failure(ConnectionLost("cut")))
 
     def _read(self, size: int) -> bool:
         if self._reset and (self.reading or self.outgoing):

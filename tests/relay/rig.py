@@ -6,13 +6,14 @@ ends of their streams.
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 from twisted.internet.interfaces import IProtocol
 from twisted.internet.task import Clock
 
 from reitunnel.errors import Code
-from reitunnel.relay import Link, Mux, SocketEnd, StreamTransport, join
+from reitunnel.relay import DataLink, Link, Mux, SocketEnd, StreamTransport, join
 from reitunnel.wire.frames import Frame, FrameReader
 from reitunnel.wire.messages import TunnelOpen
 from reitunnel.wire.session import Role, Session, SessionLimits
@@ -36,13 +37,13 @@ class Owner:
 
     @ivar told: the name and the arguments of each call, in order.
     @ivar on_stream: called with each stream that the peer opens.
-    @ivar on_link: called with each stream that gets a data link.
+    @ivar data_links: those that are given to streams when they are asked for.
     """
 
     def __init__(self) -> None:
         self.told: list[tuple[Any, ...]] = []
         self.on_stream: Callable[[Stream], None] = lambda _: None
-        self.on_link: Callable[[StreamTransport], None] = lambda _: None
+        self.data_links: dict[int, DataLink] = {}
 
     def tunnel_requested(self, request: TunnelOpen) -> None:
         self.told.append(("tunnel_requested", request.tunnel))
@@ -57,9 +58,9 @@ class Owner:
         self.told.append(("stream_opened", tunnel, host, port))
         self.on_stream(stream)
 
-    def link_given(self, transport: StreamTransport) -> None:
-        self.told.append(("link_given", transport.stream.link))
-        self.on_link(transport)
+    def take_data_link(self, number: int) -> DataLink | None:
+        self.told.append(("take_data_link", number))
+        return self.data_links.pop(number, None)
 
     def peer_drains(self, code: Code, reason: str) -> None:
         self.told.append(("peer_drains", code, reason))
@@ -68,7 +69,7 @@ class Owner:
         self.told.append(("mux_lost", code, reason))
 
 
-class _NoFrames:
+class NoFrames:
     """
     Receives what comes before a mux takes the link over: nothing.
     """
@@ -103,7 +104,8 @@ class Side:
     def __init__(self, role: Role, limits: SessionLimits, clock: Clock) -> None:
         self.owner = Owner()
         self.session = Session(role, limits)
-        self.link = Link(FrameReader(), _NoFrames(), clock)
+        self.session.direct = True
+        self.link = Link(FrameReader(), NoFrames(), clock)
         self.mux = Mux(
             self.session,
             self.owner,
@@ -121,11 +123,61 @@ class Side:
         return [arguments for called, *arguments in self.owner.told if called == name]
 
 
+class DataLinkPair:
+    """
+    A data link of a session, and its two ends.
+
+    @ivar server: the server's.
+    @ivar client: the client's.
+    @ivar near: the connection's end at the server.
+    @ivar far: the connection's end at the client.
+    @ivar lost: who was told that it is lost while it was idle.
+    """
+
+    def __init__(self, rig: Rig, number: int, kind: type[MemoryTransport]) -> None:
+        self.lost: list[DataLink] = []
+        self.server = self._make(rig, number, peer_gives=False)
+        self.client = self._make(rig, number, peer_gives=True)
+        self.near, self.far = rig.connect(self.server.link, self.client.link, kind)
+        for end in (self.server, self.client):
+            end.start()
+
+    def _make(self, rig: Rig, number: int, *, peer_gives: bool) -> DataLink:
+        return DataLink(
+            number,
+            Link(FrameReader(), NoFrames(), rig.clock),
+            rig.clock,
+            heartbeat_interval=10,
+            heartbeat_timeout=30,
+            peer_gives=peer_gives,
+            on_lost=partial(self._lost, rig),
+        )
+
+    def _lost(self, rig: Rig, data_link: DataLink) -> None:
+        self.lost.append(data_link)
+        if data_link is self.client:
+            del rig.idle[data_link.number]
+
+    def stall(self, stalled: bool = True) -> None:
+        """
+        Let the network bring nothing, or bring everything again.
+        """
+        self.near.stalled = self.far.stalled = stalled
+
+    def cut(self) -> None:
+        """
+        Break the connection: the server sees it first.
+        """
+        self.near.cut()
+        self.far.cut()
+
+
 class Rig:
     """
     A server and a client with one open tunnel between them.
 
     @ivar clock: the clock of everything.
+    @ivar idle: the data links that are idle as far as the client knows, by number.
     @ivar visitors: the streams' transports at the server, in order.
     @ivar targets: the streams' transports at the client, in order.
     """
@@ -155,6 +207,8 @@ class Rig:
         self.settle()
         self.visitors: list[StreamTransport] = []
         self.targets: list[StreamTransport] = []
+        self.idle = self.client.owner.data_links
+        self._last_number = 0
         self.client.owner.on_stream = self._stream_opened
 
     def connect(
@@ -231,6 +285,23 @@ class Rig:
         self.settle()
         return visitor, target
 
+    def data_link(self, kind: type[MemoryTransport] = MemorySocket) -> DataLinkPair:
+        """
+        Make a data link, which is idle.
+        """
+        self._last_number += 1
+        pair = DataLinkPair(self, self._last_number, kind)
+        self.idle[pair.client.number] = pair.client
+        self.settle()
+        return pair
+
+    def stall(self, stalled: bool = True) -> None:
+        """
+        Let the network bring nothing on the control link, or bring everything again.
+        """
+        for side in self.sides:
+            side.transport.stalled = stalled
+
     def socket(self, remote: Remote) -> SocketEnd:
         """
         Connect a program to a socket that is to be joined to a stream.
@@ -262,7 +333,7 @@ class Rig:
     def leftovers(self) -> list[object]:
         """
         What is left that should not be, once every stream is over: the heartbeats
-        may tick.
+        of the session and of idle data links may tick.
         """
         left: list[object] = []
         for side in self.sides:
@@ -271,7 +342,8 @@ class Rig:
             left += side.session.drained
             if side.session.promised:
                 left.append(("promised", side.session.promised))
-        ticking = sum(2 for side in self.sides if not side.mux.lost)
+        ticking = 2 * sum(not side.mux.lost for side in self.sides)
+        ticking += 4 * len(self.idle)
         if len(self.clock.getDelayedCalls()) != ticking:
             left += self.clock.getDelayedCalls()
         return left

@@ -33,8 +33,10 @@ class PumpTests(SynchronousTestCase):
     A visitor and a target with a pump at each end of their stream.
     """
 
+    rig_type: type[Rig] = Rig
+
     def setUp(self) -> None:
-        self.rig = Rig()
+        self.rig = self.rig_type()
         self.visitor, self.target = self.rig.pumped()
         self.ends: list[tuple[Code, str]] = []
         for transport in (self.rig.visitors[0], self.rig.targets[0]):

@@ -18,8 +18,10 @@ LOTS = 1 << 20
 
 
 class EndTests(SynchronousTestCase):
+    rig_type: type[Rig] = Rig
+
     def setUp(self) -> None:
-        self.rig = Rig()
+        self.rig = self.rig_type()
         self.program = HalfCloseable()
         self.other = HalfCloseable()
         self.near, self.far = self.rig.stream_between(self.program, self.other)

@@ -434,10 +434,8 @@ class SessionMachine(RuleBasedStateMachine):
                 assert stream.link == trip.link
                 assert trip.into[self.peers.other(peer)].switched_at is not None
             case LinkGiven(stream):
-                trip = self.trips[stream]
-                self.check_not_ended(peer, trip)
                 assert peer is self.client
-                assert stream.link == trip.link
+                assert stream.link == self.trips[stream].link
             case PeerSwitched(stream):
                 trip = self.trips[stream]
                 self.check_not_ended(peer, trip)

@@ -263,12 +263,14 @@ class EndTests(SwitchTestCase):
 
     def test_reset_crosses(self) -> None:
         """
-        A switch on a stream that was reset meanwhile means nothing, from either
-        side.
+        A switch on a stream that was reset meanwhile moves nothing, from either
+        side. But the client must know that the data link is used up.
         """
         self.client.session.reset(self.mine, Code.ABORTED)
         self.give()
-        self.assertEqual([StreamOver(self.mine)], self.client.events())
+        self.assertEqual(
+            [LinkGiven(self.mine), StreamOver(self.mine)], self.client.events()
+        )
         self.check_nothing_left()
         self.mine, self.theirs = self.peers.open_stream()
         self.give()
