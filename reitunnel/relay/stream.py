@@ -16,7 +16,11 @@ from reitunnel.errors import Code
 from reitunnel.interfaces import IHalfCloseTransport
 from reitunnel.relay.data_link import DataLink
 from reitunnel.relay.direct import DirectPath
-from reitunnel.relay.stream_base import StreamAborted, StreamCarrier
+from reitunnel.relay.stream_base import (
+    StreamAborted,
+    StreamCarrier,
+    nothing_changed,
+)
 from reitunnel.relay.stream_input import StreamInput
 from reitunnel.wire.streams import Half, Stream
 
@@ -233,6 +237,7 @@ class StreamTransport(StreamInput):
             return
         self.lost = self.disconnecting = True
         self._reason = reason
+        self.on_carrier = nothing_changed
         self._held.clear()
         if self._path is not None:
             self._path.drop()

@@ -58,7 +58,7 @@ def count_nothing(count: int) -> None:
     """
 
 
-def _nothing_changed() -> None:
+def nothing_changed() -> None:
     """
     The default of L{StreamBase.on_carrier}.
     """
@@ -87,7 +87,7 @@ class StreamBase:
         self._peer = peer
         self._host = host
         self._path: DirectPath | None = None
-        self.on_carrier: Callable[[], None] = _nothing_changed
+        self.on_carrier: Callable[[], None] = nothing_changed
 
     @property
     def carrier(self) -> StreamCarrier:
