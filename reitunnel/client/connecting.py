@@ -6,7 +6,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from twisted.internet.defer import Deferred
+from twisted.internet.defer import CancelledError, Deferred
 from twisted.internet.error import ConnectionLost
 from twisted.internet.interfaces import (
     IProtocol,
@@ -14,12 +14,20 @@ from twisted.internet.interfaces import (
     IStreamClientEndpoint,
 )
 from twisted.internet.protocol import Protocol
+from twisted.logger import Logger
 from twisted.python.failure import Failure
 from zope.interface import implementer
 
 from reitunnel.client.greeting import ClientGreeting
 from reitunnel.client.session import ClientSession
-from reitunnel.errors import Refused, ReitunnelError, TransportError
+from reitunnel.errors import (
+    Code,
+    Refused,
+    ReitunnelError,
+    SessionRefused,
+    TransportError,
+)
+from reitunnel.hooks import Asking
 from reitunnel.interfaces import ILinkFacts
 from reitunnel.relay import Link, LinkFactory
 from reitunnel.wire.handshake import handshake_reader
@@ -43,6 +51,8 @@ class SessionEndpoint:
     protocol loses its connection when the link of the session is gone.
     """
 
+    _log = Logger()
+
     def __init__(self, client: Client, endpoint: IStreamClientEndpoint) -> None:
         self._client = client
         self._endpoint = endpoint
@@ -56,14 +66,27 @@ class SessionEndpoint:
             L{SessionRefused} or L{ProtocolError} when the handshake fails.
             Cancelling it gives up.
         """
-        return Deferred.fromCoroutine(self._connect(protocolFactory))
+        return Asking(self._client.reactor, self._connect(protocolFactory)).result
 
     async def _connect(self, factory: IProtocolFactory) -> IProtocol:
         client = self._client
         try:
             session, link = await self._begin()
-        except ReitunnelError as error:
+        except Refused as refused:
+            reason = f"a hook of this client refused the session: {refused}"
+            error = SessionRefused(Code.REFUSED, reason)
             client.connection_failed(error)
+            raise error from None
+        except ReitunnelError as error:
+            client.hooks.notify_error(error, f"connecting to {client.config.server}")
+            client.connection_failed(error)
+            raise
+        except CancelledError:
+            raise
+        except Exception as error:
+            # A defect: the ClientService would not say a word of it.
+            self._log.failure("cannot connect")
+            client.connection_failed(TransportError(f"{type(error).__name__}"))
             raise
         protocol = factory.buildProtocol(session.facts.peer)
         assert protocol is not None
@@ -74,7 +97,7 @@ class SessionEndpoint:
 
     async def _begin(self) -> tuple[ClientSession, Link]:
         """
-        Dial and shake hands.
+        Dial, shake hands, and ask the hooks.
         """
         client = self._client
         begun: list[ClientSession] = []
@@ -93,13 +116,13 @@ class SessionEndpoint:
         )
         link = Link(handshake_reader(), greeting, client.reactor)
         await self._endpoint.connect(LinkFactory(lambda: link))
+        client.link_made(link)
         await greeting.outcome
         [session] = begun
+        await session.decide()
+        if not client.running:
+            # A hook has stopped it.
+            session.close(Code.SHUTDOWN, "the client is stopping")
+            raise CancelledError
         client.session_begun(session)
-        try:
-            await session.begin()
-        except Refused as refused:
-            raise TransportError(f"a hook refused the session: {refused}") from None
-        if session.end is not None:
-            raise TransportError(session.end[1])
         return session, link

@@ -24,7 +24,7 @@ from reitunnel.interfaces import ILinkFacts
 from reitunnel.relay import Link
 from reitunnel.transports import link_facts
 from reitunnel.wire.frames import Frame
-from reitunnel.wire.handshake import MAX_HANDSHAKE_BYTES, ClientHandshake
+from reitunnel.wire.handshake import ClientHandshake
 from reitunnel.wire.messages import (
     VERSION,
     Challenge,
@@ -71,7 +71,6 @@ class ClientGreeting:
         self._begin = begin
         self._handshake = ClientHandshake()
         self._exchange: ClientExchange | None = None
-        self._bytes = 0
         self._deadline: IDelayedCall | None = None
 
     def link_ready(self, link: Link) -> None:
@@ -88,9 +87,6 @@ class ClientGreeting:
         """
         Go on with what the server says.
         """
-        self._bytes += len(frame.payload)
-        if self._bytes > MAX_HANDSHAKE_BYTES:
-            raise RemoteProtocolError("the handshake is too long")
         message = self._handshake.receive(frame)
         try:
             if isinstance(message, Challenge):
@@ -122,7 +118,7 @@ class ClientGreeting:
         """
         The link was lost during the handshake.
         """
-        cause = reason.value.__cause__
+        cause = getattr(reason.value, "__cause__", None)
         if isinstance(cause, TransportError):
             # In TLS 1.3 a client that is ready may still be told that it is not
             # accepted.

@@ -11,9 +11,11 @@ from twisted.internet.address import IPv4Address, IPv6Address
 from twisted.internet.defer import Deferred
 
 from reitunnel.client.targets import TargetDialler
-from reitunnel.errors import Code, TunnelRefused
+from reitunnel.errors import Code, LocalProtocolError, TunnelRefused
 from reitunnel.interfaces import ITunnel
 from reitunnel.relay import TunnelRecord
+from reitunnel.wire.frames import FrameKind
+from reitunnel.wire.messages import TunnelOpen, clip, encode_message
 
 if TYPE_CHECKING:
     from reitunnel.client.client import Client
@@ -39,6 +41,9 @@ class ClientTunnel:
         port: int,
         metadata: Mapping[str, str],
     ) -> None:
+        """
+        @raise ValueError: when the server cannot be asked for such a tunnel.
+        """
         self.bind = bind
         self.port = port
         self.metadata = dict(metadata)
@@ -47,6 +52,7 @@ class ClientTunnel:
         self.closed = False
         self.granted: int = 0
         self._client = client
+        self.request(1, port)
         self._waiting: list[Deferred[ClientTunnel]] = []
 
     @property
@@ -79,23 +85,43 @@ class ClientTunnel:
             server refuses it, and when it is closed before.
         """
         waiting: Deferred[ClientTunnel] = Deferred(self._waiting_cancelled)
-        if self.address is not None:
-            waiting.callback(self)
-        elif self.closed:
+        if self.closed:
             waiting.errback(TunnelRefused(Code.CLOSED, "the tunnel is closed"))
+        elif self.address is not None:
+            waiting.callback(self)
         else:
             self._waiting.append(waiting)
         return waiting
 
-    def close(self) -> None:
+    def close(self, code: Code = Code.CLOSED, reason: str = "") -> None:
         """
         Close the tunnel for good: its streams are reset. Closing it again does
         nothing.
         """
         if not self.closed:
             self.closed = True
-            self._client.tunnel_closed(self)
-            self.refused(TunnelRefused(Code.CLOSED, "the tunnel is closed"))
+            self._client.tunnel_closed(self, code, reason)
+            self.refused(TunnelRefused(code, reason or "the tunnel is closed"))
+
+    def request(self, number: int, port: int) -> TunnelOpen:
+        """
+        Make the message that asks for the tunnel.
+
+        @raise ValueError: when a field is out of bounds; the message is for people.
+        """
+        request = TunnelOpen(
+            tunnel=number,
+            type="tcp",
+            bind=self.bind,
+            port=port,
+            target=clip(self.target),
+            metadata=self.metadata,
+        )
+        try:
+            encode_message(FrameKind.TUNNEL_OPEN, request)
+        except LocalProtocolError as error:
+            raise ValueError(str(error)) from None
+        return request
 
     def opened(self) -> None:
         """

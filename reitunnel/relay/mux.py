@@ -103,6 +103,7 @@ class Mux:
             clock, heartbeat_interval, heartbeat_timeout, self._ping, self._silent
         )
         self._owner = owner
+        self._farewell: tuple[Code, str] | None = None
         limits = session.limits
         self._control_high = _CONTROL_HIGH + _CONTROL_EACH * (
             limits.max_streams + limits.max_tunnels
@@ -212,13 +213,15 @@ class Mux:
 
     def link_lost(self, reason: Failure) -> None:
         """
-        The link is gone, and with it, in this version, the session.
+        The link is gone, and with it, in this version, the session. If the peer
+        has said why it goes, that is the reason.
         """
         closed = reason.check(ConnectionDone) is not None
         text = "the peer closed the link" if closed else "the link was lost"
+        code, text = self._farewell or (Code.LINK_LOST, text)
         if not self.lost:
             self.lost = True
-            self._end(Code.LINK_LOST, text)
+            self._end(code, text)
 
     # The parts.
 
@@ -295,6 +298,7 @@ class Mux:
             case events.TunnelEnded(tunnel, code, reason, refused):
                 self._owner.tunnel_ended(tunnel, code, reason, refused)
             case events.GoingAway(code, reason):
+                self._farewell = (code, reason)
                 self._owner.peer_drains(code, reason)
 
     def _ping(self, payload: bytes) -> None:
