@@ -33,7 +33,7 @@ from reitunnel.wire.messages import (
     TunnelEnded as TunnelEndedMessage,
 )
 from reitunnel.wire.session import Role, Session, SessionLimits
-from reitunnel.wire.streams import EARLY_CREDIT, MAX_CREDIT, Half, Stream
+from reitunnel.wire.streams import EARLY_CREDIT, MAX_CREDIT, Half
 from tests.wire.peers import PING, Peer, Peers
 
 KIB = 1024
@@ -1014,39 +1014,32 @@ class TotalTests(SessionTestCase):
 
     def test_windows_give_way(self) -> None:
         """
-        Streams that had large windows do not get them back while the others
-        need the room, and do after that.
+        What a stream has consumed, and another stream was given meanwhile, it
+        does not get back before there is room again.
         """
-        first = [self.peers.open_stream() for _ in range(8)]
+        limits = SessionLimits(max_window=512 * KIB, max_session_bytes=8192 * KIB)
+        self.peers = Peers(limits, limits)
+        self.client, self.server = self.peers.both
+        self.peers.open_tunnel()
+        first = [self.peers.open_stream() for _ in range(40)]
         for mine, theirs in first:
-            self.grow(mine, theirs)
-        rest = [self.peers.open_stream() for _ in range(60)]
-        for _ in range(5):
-            for _, theirs in first + rest:
-                self.server.session.send(theirs, bytes(theirs.send_credit))
-            self.peers.settle()
-            self.client.events()
-            for mine, _ in first + rest:
-                self.client.session.consumed(mine, mine.unread)
-            promised = self.client.session.promised
-            self.assertTrue(promised <= (1024 + 16 * 68) * KIB, promised)
-        for mine, _ in rest:
-            self.client.session.reset(mine, Code.ABORTED)
-        self.peers.settle()
-        mine, theirs = first[0]
-        self.grow(mine, theirs)
-        self.assertTrue(mine.receive_credit > 32 * KIB, mine.receive_credit)
-
-    def grow(self, mine: Stream, theirs: Stream) -> None:
-        """
-        Move bytes until the window does not grow any more.
-        """
-        for _ in range(10):
             self.server.session.send(theirs, bytes(theirs.send_credit))
             self.peers.settle()
             self.client.events()
+            self.client.session.consumed(mine, mine.window // 2 - 1)
+        rest = [self.peers.open_stream() for _ in range(40)]
+        for mine, _ in first:
             self.client.session.consumed(mine, mine.unread)
+        promised = self.client.session.promised
+        self.assertTrue(promised <= (8192 + 16 * 80) * KIB, promised)
+        for mine, _ in rest:
+            self.client.session.reset(mine, Code.ABORTED)
+        self.peers.settle()
+        for mine, theirs in first:
+            self.server.session.send(theirs, bytes(theirs.send_credit))
             self.peers.settle()
+            self.client.session.consumed(mine, mine.unread)
+            self.assertEqual(mine.window, mine.receive_credit)
 
 
 class UnansweredTests(SessionTestCase):
@@ -1093,6 +1086,33 @@ class UnansweredTests(SessionTestCase):
             session.reset(session.open_stream(1, "", 0), Code.ABORTED)
             session.data_to_send(0)
         self.assertEqual(10 + 1024 + 1, len(session.streams))
+
+
+class AnsweredTests(SessionTestCase):
+    def server_limits(self) -> SessionLimits:
+        return SessionLimits(max_streams=0)
+
+    def test_never_overdue(self) -> None:
+        """
+        A peer that has answered owes nothing, however often it was asked.
+        """
+        server, client = self.server.session, self.client.session
+        for _ in range(1100):
+            _, theirs = self.peers.open_stream()
+            server.reset(theirs, Code.ABORTED)
+            self.peers.settle()
+            self.client.events()
+            mine, theirs = self.peers.open_stream()
+            server.send_eof(theirs)
+            client.send_eof(mine)
+            self.peers.settle()
+            server.finish(theirs)
+            self.peers.settle()
+            client.finish(mine)
+            self.peers.settle()
+            self.client.events()
+            self.assertEqual({}, server.streams)
+        self.assertFalse(server.peer_overdue)
 
 
 class PingTests(SessionTestCase):
