@@ -140,7 +140,9 @@ class Ledger:
 
     def _opened(self, line: str, what: object, inside: object | None) -> None:
         self.lines.append(line)
-        if what in self._open or what in self._closed:
+        # Only a server can begin again.
+        closed = what in self._closed and not IServer.providedBy(what)
+        if closed or what in self._open:
             self.mistakes.append(f"{line}: told twice")
         if inside is not None and inside not in self._open:
             self.mistakes.append(f"{line}: inside of what is not open")

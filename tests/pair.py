@@ -223,9 +223,23 @@ class Pair:
         """
         Start both, and let them do what follows at once.
         """
+        self.start_server()
+        self.start_client()
+        return self
+
+    def start_server(self) -> Pair:
+        """
+        Start the server alone.
+        """
         self.server.privilegedStartService()
         self.server.startService()
         self.reactor.settle()
+        return self
+
+    def start_client(self) -> Pair:
+        """
+        Start the client alone.
+        """
         self.client.startService()
         self.reactor.settle()
         return self

@@ -190,8 +190,6 @@ class Client(Service):
             cannot be asked for.
         """
         wanted = self._want(target, bind, port, metadata)
-        if self._given_up is not None:
-            wanted.close(Code.CLOSED, str(self._given_up))
 
         async def opened() -> ClientTunnel:
             try:
@@ -226,7 +224,16 @@ class Client(Service):
         super().stopService()  # type: ignore[no-untyped-call]
         return Deferred.fromCoroutine(self._stop())
 
-    # What sessions and tunnels tell.
+    # What sessions and tunnels ask and tell.
+
+    @property
+    def why_not(self) -> TunnelRefused | None:
+        """
+        Why no tunnel will be opened any more, once the client has given up.
+        """
+        if self._given_up is None:
+            return None
+        return TunnelRefused(Code.CLOSED, str(self._given_up))
 
     def session_begun(self, session: ClientSession) -> None:
         """

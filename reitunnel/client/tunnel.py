@@ -49,7 +49,7 @@ class ClientTunnel:
         self.metadata = dict(metadata)
         self.dialler = dialler
         self.record: TunnelRecord | None = None
-        self.closed = False
+        self._end: TunnelRefused | None = None
         self.granted: int = 0
         self._client = client
         self.request(1, port)
@@ -62,6 +62,13 @@ class ClientTunnel:
         """
         address: object = None if self.record is None else self.record.address
         return address if isinstance(address, IPv4Address | IPv6Address) else None
+
+    @property
+    def closed(self) -> bool:
+        """
+        Whether it is closed for good.
+        """
+        return self._end is not None
 
     @property
     def target(self) -> str:
@@ -82,11 +89,13 @@ class ClientTunnel:
         Wait until the server has opened the tunnel.
 
         @return: fires with this tunnel. It fails with L{TunnelRefused} when the
-            server refuses it, and when it is closed before.
+            server refuses it, when it is closed before, and when the client gives
+            up or is stopped.
         """
         waiting: Deferred[ClientTunnel] = Deferred(self._waiting_cancelled)
-        if self.closed:
-            waiting.errback(TunnelRefused(Code.CLOSED, "the tunnel is closed"))
+        end = self._end or self._client.why_not
+        if end is not None:
+            waiting.errback(end)
         elif self.address is not None:
             waiting.callback(self)
         else:
@@ -98,10 +107,10 @@ class ClientTunnel:
         Close the tunnel for good: its streams are reset. Closing it again does
         nothing.
         """
-        if not self.closed:
-            self.closed = True
+        if self._end is None:
+            self._end = TunnelRefused(code, reason or "the tunnel is closed")
             self._client.tunnel_closed(self, code, reason)
-            self.refused(TunnelRefused(code, reason or "the tunnel is closed"))
+            self.refused(self._end)
 
     def request(self, number: int, port: int) -> TunnelOpen:
         """

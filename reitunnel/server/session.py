@@ -200,12 +200,18 @@ class ServerSession:
 
     # The parts.
 
+    def is_current(self, tunnel: PublicTunnel) -> bool:
+        """
+        Whether a tunnel's number is still its own: the client may use it again.
+        """
+        return self._tunnels.get(tunnel.record.id) is tunnel
+
     def tunnel_over(self, tunnel: PublicTunnel) -> None:
         """
         A tunnel is over, and the hooks know.
         """
         self._unfinished.pop(tunnel, None)
-        if self._tunnels.get(tunnel.record.id) is tunnel:
+        if self.is_current(tunnel):
             del self._tunnels[tunnel.record.id]
         self._finish()
 

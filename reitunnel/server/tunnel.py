@@ -104,9 +104,11 @@ class PublicTunnel:
         """
         Close the tunnel, and tell the client. Its streams are reset.
         """
+        current = self._session.is_current(self)
         self.end(code, reason)
-        self.mux.session.close_tunnel(self.record.id, code, reason)
-        self.mux.changed()
+        if current:
+            self.mux.session.close_tunnel(self.record.id, code, reason)
+            self.mux.changed()
 
     def drain(self, code: Code, reason: str) -> None:
         """

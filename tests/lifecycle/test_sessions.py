@@ -326,15 +326,11 @@ class Unconnected(Pair):
         """
         Start the server.
         """
-        self.server.privilegedStartService()
-        self.server.startService()
-        self.reactor.settle()
-        return self
+        return self.start_server()
 
 
 def connect(pair: Pair) -> None:
-    pair.client.startService()
-    pair.reactor.settle()
+    pair.start_client()
 
 
 def connect_and_wait(pair: Pair) -> None:

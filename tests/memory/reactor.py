@@ -128,7 +128,7 @@ class MemoryReactor(Clock):
 
         @raise CannotListenError: when the address cannot be had.
         """
-        host = interface or "0.0.0.0"
+        host = self.names.get(interface, [interface or "0.0.0.0"])[0]
         if 0 < port < 1024:
             raise cannot_listen(interface, port, errno.EACCES)
         if not self._is_local(host):
