@@ -5,6 +5,7 @@ to one test: its own files, its own port on loopback, no privileges needed.
 
 from __future__ import annotations
 
+import grp
 import os
 import pwd
 import re
@@ -14,6 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from signal import Signals
 from socket import socket
+from unittest import SkipTest
 
 from tests.integration.programs.cases import ProgramTestCase
 from tests.programs import require_program
@@ -126,6 +128,20 @@ async def start_sshd(case: ProgramTestCase) -> SecureShell:
     )
 
 
+def require_terminals() -> None:
+    """
+    @raise SkipTest: if an sshd of this user cannot give its sessions a terminal:
+        it insists on the group C{tty} for them, which only root can set where new
+        terminals do not have it anyway.
+    """
+    ends = os.openpty()
+    has_group = os.fstat(ends[1]).st_gid == grp.getgrnam("tty").gr_gid
+    for end in ends:
+        os.close(end)
+    if os.geteuid() != 0 and not has_group:
+        raise SkipTest("new terminals are not of the group tty, and this is not root")
+
+
 def _make_sshd_directory() -> None:
     """
     Make the empty directory that an sshd of root must have. Debian makes it when
@@ -151,7 +167,8 @@ async def start_postgresql(case: ProgramTestCase) -> str:
     password.write_text(PASSWORD)
     user = unprivileged_user()
     if user is not None:
-        os.chown(directory, *user)
+        for path in (directory, password):
+            os.chown(path, *user)
     programs = postgresql_programs()
     data = directory / "data"
     await case.run_program(

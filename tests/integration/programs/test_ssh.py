@@ -8,6 +8,7 @@ from tests.integration.programs.cases import TunnelTestCase, over_each_transport
 from tests.integration.programs.targets import (
     SecureShell,
     checksum,
+    require_terminals,
     start_sshd,
     write_random_file,
 )
@@ -33,6 +34,7 @@ class SecureShellTests(TunnelTestCase):
         """
         Commands typed at a terminal, one that is interrupted, and the exit code.
         """
+        require_terminals()
         sshd, options = await self.open_sshd()
         shell = self.start(
             *("ssh", *options, "-tt", f"{sshd.login}@127.0.0.1"),
