@@ -109,11 +109,12 @@ class Greeting:
 
     def refuse(self, code: Code, reason: str) -> None:
         """
-        Turn the client away, unless that was done.
+        Turn the client away, unless that was done. Until its link is closed, it
+        counts as a handshake in progress.
         """
         if not self._handshake.over:
             self._link.write([self._handshake.refuse(code, reason)])
-        self._done()
+        self._stop()
         self._link.close()
 
     # The parts.
@@ -202,11 +203,14 @@ class Greeting:
         """
         The handshake is over, one way or the other.
         """
+        self._stop()
+        self._server.link_settled(self)
+
+    def _stop(self) -> None:
         self._stop_clock()
         entering, self._entering = self._entering, None
         if entering is not None:
             entering.cancel()
-        self._server.link_settled(self)
 
     def _stop_clock(self) -> None:
         if self._deadline is not None and self._deadline.active():

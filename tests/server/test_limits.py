@@ -172,6 +172,21 @@ class HandshakeLimitTests(SynchronousTestCase):
         self.assertEqual(Code.PROTOCOL, client.refused()[0])
         self.check_released(pair)
 
+    def test_refused_but_still_there(self) -> None:
+        """
+        A client that is turned away counts until its connection is closed, which
+        is a matter of seconds even if it does not want to.
+        """
+        pair = self.serve(max_handshakes=1)
+        client = raw_client(pair.reactor)
+        client.transport.pauseProducing()
+        client.respond()
+        second = raw_client(pair.reactor)
+        self.assertIsNotNone(second.lost)
+        pair.reactor.advance(5)
+        self.check_released(pair)
+        client.transport.resumeProducing()
+
     def test_released_by_time_out(self) -> None:
         pair = self.serve(max_handshakes=1)
         raw_client(pair.reactor)
