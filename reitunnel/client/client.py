@@ -380,6 +380,7 @@ class Client(Service):
         self._disappoint(
             SessionRefused(Code.SHUTDOWN, reason), TunnelRefused(Code.SHUTDOWN, reason)
         )
+        self._given_up = None
         self._stopped = True
         over, self._over = self._over, []
         for deferred in over:

@@ -4,14 +4,17 @@ Connecting: a link and its handshake, as one endpoint that gives sessions.
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
 from twisted.internet.defer import CancelledError, Deferred
 from twisted.internet.error import ConnectionLost
 from twisted.internet.interfaces import (
+    IAddress,
     IProtocol,
     IProtocolFactory,
     IStreamClientEndpoint,
+    ITransport,
 )
 from twisted.internet.protocol import Protocol
 from twisted.logger import Logger
@@ -42,6 +45,45 @@ class SessionProtocol(Protocol):
     What a C{ClientService} holds while a session lives. The link's bytes do not
     pass here.
     """
+
+
+@implementer(ITransport)
+class _LinkHandle:
+    """
+    What a C{ClientService} closes: the link, in the way that links are closed. It
+    carries nothing.
+    """
+
+    def __init__(self, link: Link) -> None:
+        self._link = link
+
+    def write(self, data: bytes) -> None:
+        """
+        Drop bytes.
+        """
+
+    def writeSequence(self, data: Iterable[bytes]) -> None:
+        """
+        Drop bytes.
+        """
+
+    def loseConnection(self) -> None:
+        """
+        Close the link.
+        """
+        self._link.close()
+
+    def getPeer(self) -> IAddress:
+        """
+        Give the server's address.
+        """
+        return self._link.transport.getPeer()
+
+    def getHost(self) -> IAddress:
+        """
+        Give the address of this side.
+        """
+        return self._link.transport.getHost()
 
 
 @implementer(IStreamClientEndpoint)
@@ -90,7 +132,7 @@ class SessionEndpoint:
             raise
         protocol = factory.buildProtocol(session.facts.peer)
         assert protocol is not None
-        protocol.makeConnection(link.transport)
+        protocol.makeConnection(_LinkHandle(link))
         lost = Failure(ConnectionLost())
         link.closed.addCallback(lambda _: protocol.connectionLost(lost))
         return protocol

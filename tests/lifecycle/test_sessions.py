@@ -358,22 +358,28 @@ def connect_and_break(pair: Pair) -> None:
     pair.link.client.write(b"\xff" * 10)
 
 
-def full_server() -> Pair:
+class FullServer(Unconnected):
     """
     Another client has the only place.
     """
-    return Unconnected(server=server_config(limits=Limits(max_clients=1)))
 
+    def __init__(self) -> None:
+        super().__init__(server=server_config(limits=Limits(max_clients=1)))
+        self.other = Client(self.reactor, client_config(client_id="other", tunnels=()))
 
-def fill(pair: Pair) -> None:
-    other = Client(pair.reactor, client_config(client_id="other", tunnels=()))
-    other.startService()
-    pair.other = other  # type: ignore[attr-defined]
+    def start(self) -> Pair:
+        """
+        Start the server and the other client.
+        """
+        super().start()
+        self.other.startService()
+        return self
 
 
 def connect_in_vain(pair: Pair) -> None:
+    assert isinstance(pair, FullServer)
     connect(pair)
-    pair.other.stopService()  # type: ignore[attr-defined]
+    pair.other.stopService()
 
 
 GIVEN_UP = "client- ABORTED: given up before it was open"
@@ -468,8 +474,7 @@ class NeverBegunTests(TableCase):
             "server is full",
             connect_in_vain,
             server=[f"client- {CLIENT_STOPS}"],
-            make=full_server,
-            before=fill,
+            make=FullServer,
             errors=[CONNECTING],
         ),
     )

@@ -4,12 +4,14 @@ Public ports that are being closed.
 
 from __future__ import annotations
 
+from twisted.internet.address import IPv4Address
 from twisted.internet.defer import Deferred
 from twisted.internet.protocol import Factory
 from twisted.trial.unittest import SynchronousTestCase
 
 from reitunnel.server.closing import ClosingPorts
 from tests.memory import MemoryReactor
+from tests.memory.ports import MemoryPort
 
 
 class ClosingTests(SynchronousTestCase):
@@ -63,14 +65,12 @@ class ClosingTests(SynchronousTestCase):
         """
         A port that fails to close is logged, and holds nobody up.
         """
-        port = self.reactor.listenTCP(6000, Factory(), interface="127.0.0.1")
 
-        class Broken:
-            getHost = port.getHost
-
+        class Broken(MemoryPort):
             def stopListening(self) -> Deferred[None]:
                 raise OSError("no")
 
-        self.closing.close(Broken())  # type: ignore[arg-type]  # what matters of it
+        address = IPv4Address("TCP", "127.0.0.1", 6000)
+        self.closing.close(Broken(self.reactor, address, Factory()))
         self.successResultOf(self.freed(6000))
         self.assertEqual(1, len(self.flushLoggedErrors(OSError)))

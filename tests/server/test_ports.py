@@ -15,7 +15,13 @@ from reitunnel.config.values import PortRange
 from reitunnel.errors import TunnelRefused
 from reitunnel.server.listening import bind_address
 from reitunnel.wire.frames import FrameKind
-from reitunnel.wire.messages import TunnelEnded, TunnelOpened, known_code
+from reitunnel.wire.messages import (
+    TunnelEnded,
+    TunnelOpen,
+    TunnelOpened,
+    encode_message,
+    known_code,
+)
 from tests.pair import Pair, server_config
 from tests.server.raw import RawClient, raw_client
 
@@ -321,13 +327,13 @@ class TakenTests(PortCase):
         opens.
         """
         pair, client = self.serve(Policy())
-        reactor = pair.reactor
-        reactor.settle, settle = lambda: None, reactor.settle  # type: ignore[method-assign]  # all at once
+        said = b""
         for number in (1, 1, 2):
-            client.ask(number, 6000)
-            client.send(FrameKind.TUNNEL_CLOSE, TunnelEnded(number, Code.CLOSED))
-        client.ask(1, 6001)
-        reactor.settle = settle  # type: ignore[method-assign]  # as it was
-        reactor.settle()
+            request = TunnelOpen(tunnel=number, type="tcp", port=6000)
+            said += encode_message(FrameKind.TUNNEL_OPEN, request)
+            ended = TunnelEnded(number, Code.CLOSED)
+            said += encode_message(FrameKind.TUNNEL_CLOSE, ended)
+        request = TunnelOpen(tunnel=1, type="tcp", port=6001)
+        client.write(said + encode_message(FrameKind.TUNNEL_OPEN, request))
         self.assertEqual([6001], pair.public_ports)
         self.assertEqual(1, len(list(pair.server.tunnels)))

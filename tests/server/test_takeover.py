@@ -194,7 +194,8 @@ class TakeOverTests(SynchronousTestCase):
         """
         pair = self.pair()
         pair.link.silence()
-        pair.client.session.close()  # type: ignore[union-attr]  # it is there
+        assert pair.client.session is not None
+        pair.client.session.close()
         pair.reactor.advance(8)
         self.assertEqual([PUBLIC_PORT], pair.public_ports)
         [session] = pair.server.sessions
