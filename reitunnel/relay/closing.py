@@ -1,9 +1,10 @@
 """
-Ways to close connections that not every transport has.
+Ways to close connections that not every transport has, and to see that one is broken.
 """
 
 from __future__ import annotations
 
+import socket
 from typing import cast
 
 from twisted.internet.interfaces import IHalfCloseableDescriptor, ITransport
@@ -32,3 +33,18 @@ def cut(transport: ITransport) -> None:
     """
     abort = getattr(transport, "abortConnection", None)
     (transport.loseConnection if abort is None else abort)()
+
+
+def is_broken(transport: ITransport) -> bool:
+    """
+    Ask the kernel whether a connection was reset, or its peer is gone. The reactor
+    finds that out only while the connection is read from or written to.
+
+    @return: whether it is broken; then close it, for the kernel tells it once. False
+        if the transport is no socket.
+    """
+    get_handle = getattr(transport, "getHandle", None)
+    handle = None if get_handle is None else get_handle()
+    if not isinstance(handle, socket.socket):
+        return False
+    return handle.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR) != 0

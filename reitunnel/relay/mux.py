@@ -307,6 +307,8 @@ class Mux:
             return
         self.session.ping(payload)
         self.changed()
+        for transport in tuple(self._streams.values()):
+            transport.on_heartbeat()
 
     def _silent(self) -> None:
         self.abort(Code.TIMEOUT, "the link was silent")

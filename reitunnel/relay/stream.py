@@ -84,7 +84,7 @@ def _tell_nobody(code: Code, reason: str) -> None:
 
 def _nothing() -> None:
     """
-    The default of L{StreamTransport.on_accepted}.
+    The default of L{StreamTransport.on_accepted} and its like.
     """
 
 
@@ -108,6 +108,7 @@ class StreamTransport:
     @ivar on_over: told the code and the reason, once, when the stream is over on
         both sides, or the session is.
     @ivar on_accepted: told when the other side accepts the stream.
+    @ivar on_heartbeat: told from time to time, while the session lives.
     @ivar lost: whether it is closed for the protocol.
     @ivar disconnecting: whether the protocol has closed it.
     """
@@ -124,6 +125,7 @@ class StreamTransport:
         self.on_delivered: Callable[[int], None] = _count_nothing
         self.on_over: Callable[[Code, str], None] = _tell_nobody
         self.on_accepted: Callable[[], None] = _nothing
+        self.on_heartbeat: Callable[[], None] = _nothing
         self._carrier = carrier
         self._peer = peer
         self._host = host
@@ -467,6 +469,7 @@ class StreamTransport:
             return
         self.lost = self.disconnecting = True
         self._reason = reason
+        self.on_heartbeat = _nothing
         self._held.clear()
         if self._linger is not None:
             self._linger.cancel()

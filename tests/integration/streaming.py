@@ -221,11 +221,17 @@ class StreamTestCase(TestCase):
     server: Server
     client: Client
 
-    async def start(self, tuning: dict[str, Any] | None = None, **options: Any) -> None:
+    async def start(
+        self,
+        tuning: dict[str, Any] | None = None,
+        heartbeat: float = 10,
+        **options: Any,
+    ) -> None:
         """
         Start the server and the client.
 
         @param tuning: of both.
+        @param heartbeat: the interval of both, in seconds.
         @param options: more arguments of the client.
         """
         pem, ca = self.certificates() if self.scheme in ("tls", "wss") else (None, None)
@@ -235,7 +241,7 @@ class StreamTestCase(TestCase):
             ServerConfig(
                 listen=(f"{self.scheme}://127.0.0.1:0{path}",),
                 insecure_no_auth=True,
-                timeouts=ServerTimeouts(drain=0),
+                timeouts=ServerTimeouts(drain=0, heartbeat_interval=heartbeat),
                 tuning=ServerTuning(**(tuning or {})),
                 pem=pem,
             ),
@@ -248,7 +254,7 @@ class StreamTestCase(TestCase):
             ClientConfig(
                 server=f"{self.scheme}://127.0.0.1:{port_of(address)}{path}",
                 client_id="test",
-                timeouts=ClientTimeouts(drain=0),
+                timeouts=ClientTimeouts(drain=0, heartbeat_interval=heartbeat),
                 tuning=Tuning(**(tuning or {})),
                 ca=ca,
             ),

@@ -154,6 +154,54 @@ class EndsTests(StreamTestCase):
         await self.over()
 
 
+class UnnoticedTests(StreamTestCase):
+    """
+    Resets that come while nothing is read from a connection, so that the reactor does
+    not look at it. They are found all the same, for a stream that nobody wants any
+    more must not stay for ever.
+    """
+
+    async def test_visitor_of_a_target_that_never_reads(self) -> None:
+        await self.start(SMALL, heartbeat=0.1)
+        visitor, target = await self.bulk_pair()
+        target.transport.pauseProducing()
+        await self.check_found(visitor, target)
+
+    async def test_target_of_a_visitor_that_never_reads(self) -> None:
+        await self.start(SMALL, heartbeat=0.1)
+        visitor, target = await self.bulk_pair()
+        visitor.transport.pauseProducing()
+        await self.check_found(target, visitor)
+
+    async def check_found(self, leaving: Program, deaf: Program) -> None:
+        """
+        A program that has sent until nothing more was taken, and resets its
+        connection then, is missed.
+        """
+        sender = leaving.send(64 * MIB)
+        self.assertLess(await stopped_growing(lambda: sender.sent), 64 * MIB)
+        leaving.transport.abortConnection()
+        await self.over()
+        deaf.transport.resumeProducing()
+        await deaf.lost
+        self.assertTrue(deaf.was_reset)
+
+    async def test_after_the_half_close(self) -> None:
+        """
+        A visitor that has said that it sends no more, and is gone then.
+        """
+        await self.start(heartbeat=0.1)
+        visitor, target = await self.pair()
+        visitor.transport.loseWriteConnection()
+        await target.finished
+        visitor.transport.abortConnection()
+        await self.over()
+        # This one does not look either, after the end.
+        target.transport.write(b"hello?")
+        await target.lost
+        self.assertTrue(target.was_reset)
+
+
 class Reasons(BaseHook):
     """
     Writes down why sessions ended.
