@@ -63,18 +63,24 @@ class Pair:
         client: ClientConfig = CLIENT,
         server_hooks: Iterable[object] = (),
         client_hooks: Iterable[object] = (),
+        ledgers: bool = True,
     ) -> None:
         """
         @param server: the server's configuration; see L{server_config}.
         @param client: the client's.
         @param server_hooks: hooks after L{told_server}.
         @param client_hooks: hooks after L{told_client}.
+        @param ledgers: whether L{told_server} and L{told_client} are hooks at all:
+            without hooks less is done.
         """
         self.reactor = MemoryReactor()
         self.told_server = Ledger()
         self.told_client = Ledger()
-        self.server = Server(self.reactor, server, [self.told_server, *server_hooks])
-        self.client = Client(self.reactor, client, [self.told_client, *client_hooks])
+        if ledgers:
+            server_hooks = [self.told_server, *server_hooks]
+            client_hooks = [self.told_client, *client_hooks]
+        self.server = Server(self.reactor, server, server_hooks)
+        self.client = Client(self.reactor, client, client_hooks)
         self.targets = Peers()
         self._target_port = self.reactor.listenTCP(
             TARGET_PORT, self.targets, interface="127.0.0.1"

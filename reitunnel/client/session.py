@@ -131,6 +131,8 @@ class ClientSession:
         self._deciding = Asking(
             client.reactor, client.hooks.decide_client_connect(self)
         )
+        if self.end is not None:
+            self._deciding.cancel()
         try:
             opened = await self._deciding.result
         except Refused as refused:

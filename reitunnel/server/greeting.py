@@ -30,6 +30,7 @@ from reitunnel.wire.messages import Challenge, Hello, Response
 
 if TYPE_CHECKING:
     from reitunnel.server.server import Server
+    from reitunnel.server.session import ServerSession
 
 SOFTWARE = f"reitunnel/{version('reitunnel')}"
 
@@ -139,25 +140,31 @@ class Greeting:
         if not isinstance(outcome, Accepted):
             self._send(Challenge(data=outcome.data))
             return
-        self._stop_clock()
+        assert self._hello is not None
         # Hooks take their own time.
-        self._entering = watch(
-            Asking(self._server.reactor, self._enter(outcome)), self._not_entered
+        self._stop_clock()
+        session = self._server.new_session(
+            outcome.identity, self._hello.instance, self._facts, self._default_bind()
         )
+        entering = watch(
+            Asking(self._server.reactor, self._enter(session, outcome)),
+            self._not_entered,
+        )
+        if not entering.over:
+            self._entering = entering
+            session.on_refused = entering.cancel
+            if session.end is not None:
+                entering.cancel()
 
     def _send(self, challenge: Challenge) -> None:
         self._link.write([self._handshake.challenge(challenge)])
 
-    async def _enter(self, accepted: Accepted) -> None:
+    async def _enter(self, session: ServerSession, accepted: Accepted) -> None:
         """
         Ask the hooks, take over from an older session of the same client, and
         begin.
         """
-        assert self._hello is not None
         server = self._server
-        session = server.new_session(
-            accepted.identity, self._hello.instance, self._facts, self._default_bind()
-        )
         try:
             opened = await server.let_in(session)
         except SessionRefused as refused:

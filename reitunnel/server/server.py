@@ -263,6 +263,10 @@ class Server(Service):
             opened = await self.hooks.decide_client_connect(session)
         except Refused as refused:
             raise SessionRefused(Code.REFUSED, str(refused)) from None
+        except CancelledError:
+            if session.end is None:
+                raise
+            raise SessionRefused(*session.end) from None
         try:
             self._admit(session)
         except SessionRefused as refused:

@@ -4,7 +4,7 @@ One authenticated client on the server: its tunnels, and their streams.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING, Final
 
 from twisted.logger import Logger
@@ -41,6 +41,8 @@ class ServerSession:
     @ivar streams_gauge: its streams, against C{limits.max_streams_per_client}.
     @ivar mux: what carries its streams, once it has begun.
     @ivar end: how it ended, once it has.
+    @ivar on_refused: told when it is closed before it has begun, because a hook that
+        is asked about it closes it.
     """
 
     _log = Logger()
@@ -66,6 +68,7 @@ class ServerSession:
             "limits.max_streams_per_client", limits.max_streams_per_client
         )
         self.end: tuple[Code, str] | None = None
+        self.on_refused: Callable[[], None] | None = None
         self._default_bind = default_bind
         self._opened: Opened = NOTHING_OPENED
         self._tunnels: dict[int, PublicTunnel] = {}
@@ -138,6 +141,8 @@ class ServerSession:
             self.mux.close(code, reason)
         elif self.end is None:
             self.end = (code, reason)
+            if self.on_refused is not None:
+                self.on_refused()
 
     def drain(self, code: Code, reason: str) -> None:
         """

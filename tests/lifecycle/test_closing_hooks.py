@@ -78,8 +78,9 @@ class GatedPair(Unconnected):
         @param side: whose hook it is: C{server} or C{client}.
         @param event: what is being asked: C{client}, C{tunnel} or C{stream}.
         @param close: what it does.
-        @param how: when: C{at once}; C{later}, in a coroutine; or C{second}, at
-            once, but after a hook that took its time.
+        @param how: when: C{at once}; C{later}, in a coroutine; C{second}, at once,
+            but after a hook that took its time; or C{first}, at once, before a hook
+            that never decides.
         """
         self.gate = gate = Gate()
 
@@ -102,6 +103,8 @@ class GatedPair(Unconnected):
         decide = later if how == "later" else close
         self.decider = Decider(**{event: guarded(decide)})
         hooks.append(self.decider)
+        if how == "first":
+            hooks.append(Decider(**{event: guarded(lambda _: Deferred())}))
         super().__init__(
             server_hooks=hooks if side == "server" else (),
             client_hooks=hooks if side == "client" else (),
@@ -143,27 +146,34 @@ def rows_for(
     *,
     before: Callable[[Pair], None] = connect,
     errors: tuple[str, ...] = (),
+    first: tuple[list[str], list[str]] | None = None,
+    hows: tuple[str, ...] = ("at once", "second", "later", "first"),
 ) -> list[Row]:
     """
-    The same close in all three ways.
+    The same close in all ways.
 
     @param at_once: what the server's and the client's hooks are told when the hook
         closes at once, whether it is the first or the second.
     @param later: what they are told when it closes in a coroutine: then most
         decisions are given up before the hook has made them. A stream is over only
         when the peer has answered, and by then it has.
+    @param first: what they are told when it closes at once and another hook never
+        decides, unless that is C{later} too: the decision is given up at once.
+    @param hows: the ways.
     """
+    told = {"at once": at_once, "second": at_once, "later": later}
+    told["first"] = first or later
     return [
         Row(
             f"{way} {how}",
             act,
-            server=told[0],
-            client=told[1],
+            server=told[how][0],
+            client=told[how][1],
             make=partial(GatedPair, side, event, close, how),
             before=before,
             errors=errors,
         )
-        for how, told in (("at once", at_once), ("second", at_once), ("later", later))
+        for how in hows
     ]
 
 
@@ -187,6 +197,9 @@ class StreamTests(TableCase):
             visit,
             at_once=(STREAM, STREAM),
             later=(STREAM, STREAM),
+            # Another hook's decision is waited for: the stream is not yet there to
+            # be closed.
+            hows=("at once", "second", "later"),
         ),
         *rows_for(
             "a hook of the client closes the stream",
@@ -196,6 +209,7 @@ class StreamTests(TableCase):
             visit,
             at_once=(STREAM, STREAM),
             later=(STREAM, STREAM),
+            first=(STREAM, STREAM_LATER),
         ),
         *rows_for(
             "a hook of the server closes the tunnel",
@@ -214,6 +228,7 @@ class StreamTests(TableCase):
             visit,
             at_once=([*STREAM, TUNNEL_1], [*STREAM, TUNNEL_1]),
             later=([*STREAM, TUNNEL_1], [*STREAM, TUNNEL_1]),
+            first=([*STREAM, TUNNEL_1], [*STREAM_LATER, TUNNEL_1]),
         ),
         *rows_for(
             "a hook of the server closes the session",
@@ -300,7 +315,7 @@ class ClientTests(TableCase):
             close_it,
             connect_through,
             at_once=(["client+", SESSION], []),
-            later=(["client+", SESSION], []),
+            later=(["client+", f"client- {GIVEN_UP}"], []),
             before=lambda pair: None,
             errors=(CONNECTING,),
         ),

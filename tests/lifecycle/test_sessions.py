@@ -15,7 +15,8 @@ from reitunnel.config.settings import ClientTimeouts, Limits
 from reitunnel.interfaces import Decision, ISession
 from tests.ledger import Decider
 from tests.lifecycle.table import Row, TableCase
-from tests.pair import PUBLIC_PORT, Pair, Peer, client_config, server_config
+from tests.memory import Peer
+from tests.pair import PUBLIC_PORT, Pair, client_config, server_config
 
 
 def talk(pair: Pair) -> None:

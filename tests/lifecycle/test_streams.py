@@ -11,6 +11,7 @@ from typing import Any
 from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IAddress
 from twisted.internet.protocol import Factory, Protocol
+from twisted.trial.unittest import SynchronousTestCase
 
 from reitunnel import Code, Refused
 from reitunnel.config.settings import (
@@ -23,7 +24,8 @@ from reitunnel.errors import HookTimeout
 from reitunnel.interfaces import Decision, IStream
 from tests.ledger import Decider
 from tests.lifecycle.table import Row, TableCase
-from tests.pair import PUBLIC_PORT, Pair, Peer, client_config, server_config
+from tests.memory import Peer
+from tests.pair import PUBLIC_PORT, Pair, client_config, server_config
 
 
 def talk(pair: Pair) -> None:
@@ -105,6 +107,11 @@ def close_on_client(pair: Pair, *arguments: Any) -> None:
 
 def for_a_reason(close: Callable[..., None]) -> Callable[[Pair], None]:
     return lambda pair: close(pair, Code.POLICY, "enough")
+
+
+def wait_and_see(pair: Pair) -> None:
+    pair.reactor.advance(86400)
+    assert visitor_of(pair).lost is None
 
 
 class EndedTests(TableCase):
@@ -195,6 +202,11 @@ class EndedTests(TableCase):
             for_a_reason(close_on_client),
             server=["stream- 2 POLICY: enough (5/7)"],
             client=["stream- 2 POLICY: enough (5/7)"],
+            before=talk,
+        ),
+        Row(
+            "nothing happens for a day",
+            wait_and_see,
             before=talk,
         ),
     )
@@ -427,6 +439,17 @@ def leave_undecided(pair: Pair) -> None:
     pair.reactor.advance(5)
 
 
+def lose_undecided(pair: Pair) -> None:
+    """
+    But there are reactors that notice.
+    """
+    pair.visit()
+    pair.reactor.connection_to(PUBLIC_PORT).server.abortConnection()
+
+
+GIVEN_UP = "stream- 2 ABORTED: given up before it was open (0/0)"
+
+
 class RefusedTests(TableCase):
     """
     Streams that hooks refuse, or do not decide on.
@@ -477,6 +500,12 @@ class RefusedTests(TableCase):
                 "stream- 2 ABORTED: given up before it was open (0/0)",
             ],
             make=partial(on_client, never),
+        ),
+        Row(
+            "a visitor is lost while hooks of the server decide",
+            lose_undecided,
+            server=["stream+ 2", GIVEN_UP],
+            make=partial(on_server, never),
         ),
     )
 
@@ -531,6 +560,59 @@ AT_THE_LIMIT = (
     "stream- 4 NONE (0/0)",
     "stream- 6 NONE (0/0)",
 )
+
+
+class WithoutHooksTests(SynchronousTestCase):
+    """
+    Where there is nobody to tell, less is done; it comes to the same.
+    """
+
+    def setUp(self) -> None:
+        self.pair = Pair(
+            server=server_config(limits=Limits(max_conns=1)), ledgers=False
+        ).start()
+
+    def tearDown(self) -> None:
+        self.assertEqual([], self.pair.stop())
+        self.assertEqual([], self.pair.told_server.lines)
+
+    def test_bytes(self) -> None:
+        talk(self.pair)
+        [tunnel] = self.pair.server.tunnels
+        [stream] = tunnel.streams
+        self.assertEqual((5, 7), (stream.bytes_received, stream.bytes_sent))
+        visitor_of(self.pair).hang_up()
+        self.pair.reactor.settle()
+        self.assertEqual([], list(tunnel.streams))
+        self.assertEqual((5, 7), (tunnel.bytes_received, tunnel.bytes_sent))
+
+    def test_limit(self) -> None:
+        """
+        What was taken is given back.
+        """
+        for _ in range(3):
+            visitor = self.pair.visit()
+            self.assertIs(None, visitor.lost)
+            self.assertTrue(self.pair.visit().reset)
+            visitor.abort()
+            self.pair.reactor.settle()
+
+    def test_refused_target(self) -> None:
+        self.pair.close_target()
+        self.assertTrue(self.pair.visit().reset)
+        self.assertTrue(self.pair.visit().reset)
+
+    def test_stop(self) -> None:
+        """
+        A server waits for the last stream, and no longer.
+        """
+        visitor = self.pair.visit()
+        stopping = self.pair.server.stopService()
+        self.pair.reactor.settle()
+        self.assertNoResult(stopping)
+        visitor.hang_up()
+        self.pair.reactor.settle()
+        self.successResultOf(stopping)
 
 
 class LimitTests(TableCase):
