@@ -98,9 +98,9 @@ class StreamTransport:
     at most the credit that this side gave. A byte counts as consumed, and gives
     credit back, when the protocol has got it.
 
-    The protocol is never called from inside C{dataReceived} or
-    C{readConnectionLost}, whatever it calls there, except for C{connectionLost} when
-    L{abort} is called. What it raises is logged and resets this stream alone.
+    Nothing is delivered from inside C{connectionMade}, C{dataReceived} or
+    C{readConnectionLost}, whatever the protocol calls there. What it raises is logged
+    and resets this stream alone.
 
     @ivar stream: the stream on the wire.
     @ivar on_written: told how many bytes the protocol has written.
@@ -265,9 +265,8 @@ class StreamTransport:
         Send C{EOF} after what is written, and once a producer that is paused, or
         that is asked for each piece, is unregistered.
         """
-        if self._producer_paused or isinstance(self._producer, PullAdapter):
-            self._eof_waits = True
-        elif not self.lost:
+        self._eof_waits = self._producer_paused or self._pulling
+        if not (self._eof_waits or self.lost):
             self._carrier.session.send_eof(self.stream)
             self._carrier.changed()
 
@@ -329,7 +328,6 @@ class StreamTransport:
         if isinstance(producer, PullAdapter):
             producer.pauseProducing()
         if self._eof_waits:
-            self._eof_waits = False
             self.loseWriteConnection()
             if self.disconnecting:
                 self._finish_if_agreed()
@@ -369,6 +367,10 @@ class StreamTransport:
         self.loseConnection()
 
     # The parts.
+
+    @property
+    def _pulling(self) -> bool:
+        return isinstance(self._producer, PullAdapter)
 
     def _deliver_held(self) -> None:
         """
@@ -438,8 +440,12 @@ class StreamTransport:
         self._linger = None
         if all_was_sent:
             self.abort(Code.TIMEOUT, "the other side did not close")
-        else:
-            self._await_other_side()
+            return
+        if not (self.stream.queued or self._producer_paused or self._pulling):
+            # Only the producer keeps it open, and that was free to write: it is one
+            # that nobody unregisters.
+            self.unregisterProducer()
+        self._await_other_side()
 
     def _failed(self) -> None:
         """
