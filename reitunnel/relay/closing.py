@@ -7,7 +7,11 @@ from __future__ import annotations
 import socket
 from typing import cast
 
-from twisted.internet.interfaces import IHalfCloseableDescriptor, ITransport
+from twisted.internet.interfaces import (
+    IHalfCloseableDescriptor,
+    IProcessTransport,
+    ITransport,
+)
 
 from reitunnel.interfaces import IHalfCloseTransport
 
@@ -18,6 +22,9 @@ def half_close(transport: ITransport) -> bool:
 
     @return: whether the transport can do that. If not, nothing has happened.
     """
+    if IProcessTransport.providedBy(transport):
+        IProcessTransport(transport).closeStdin()
+        return True
     # The instance must not be asked: Twisted's TLS says that it can do what the
     # connection below it can, and would close that one.
     if not IHalfCloseableDescriptor.implementedBy(type(transport)):

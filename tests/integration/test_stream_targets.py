@@ -11,6 +11,7 @@ from tempfile import TemporaryDirectory
 from twisted.internet import reactor
 from twisted.internet.defer import gatherResults
 from twisted.internet.endpoints import (
+    ProcessEndpoint,
     SSL4ServerEndpoint,
     TCP4ClientEndpoint,
     UNIXServerEndpoint,
@@ -239,6 +240,56 @@ class UNIXTests(StreamTestCase):
         target.transport.loseConnection()
         await visitor.finished
         self.assertEqual(b"answer", visitor.received)
+        await self.over()
+
+
+class ProcessTests(StreamTestCase):
+    """
+    A program that is started for each visitor, as inetd does.
+    """
+
+    async def visit_program(self, *command: str) -> Program:
+        """
+        Visit a program.
+        """
+        await self.start()
+        arguments = ("sh", "-c", *command)
+        target = ProcessEndpoint(reactor, "/bin/sh", arguments)
+        return await self.visit(await self.tunnel(target))
+
+    async def test_half_close(self) -> None:
+        """
+        It reads to the end, and then answers.
+        """
+        visitor = await self.visit_program("wc -c")
+        sender = visitor.send(MIB)
+        await visitor.finished
+        self.assertEqual(MIB, sender.sent)
+        self.assertEqual(b"%d" % MIB, visitor.received.strip())
+        await self.over()
+        self.assertFalse(visitor.was_reset)
+
+    async def test_exits(self) -> None:
+        visitor = await self.visit_program("echo gone")
+        await visitor.finished
+        self.assertEqual(b"gone\n", visitor.received)
+        visitor.transport.loseConnection()
+        await self.over()
+        self.assertFalse(visitor.was_reset)
+
+    async def test_fails(self) -> None:
+        visitor = await self.visit_program("exit 1")
+        await visitor.lost
+        self.assertTrue(visitor.was_reset)
+        await self.over()
+
+    async def test_visitor_resets(self) -> None:
+        """
+        The program cannot write any more.
+        """
+        visitor = await self.visit_program("yes")
+        await visitor.got(MIB)
+        visitor.transport.abortConnection()
         await self.over()
 
 

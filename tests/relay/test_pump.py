@@ -14,6 +14,7 @@ from twisted.internet.address import IPv4Address
 from twisted.internet.interfaces import (
     IHalfCloseableDescriptor,
     IHalfCloseableProtocol,
+    IProcessTransport,
     IProtocolFactory,
     IPushProducer,
 )
@@ -530,6 +531,20 @@ class LookTests(SynchronousTestCase):
         self.assertEqual([None, None], [self.visitor.lost, self.target.lost])
 
 
+class Pipes(StringTransport):
+    """
+    The pipes to a process, which cannot be reset.
+
+    @ivar closed_inputs: how often its standard input was closed.
+    """
+
+    abortConnection = property()
+    closed_inputs = 0
+
+    def closeStdin(self) -> None:
+        self.closed_inputs += 1
+
+
 class TransportsTests(SynchronousTestCase):
     """
     Targets whose connections cannot be half-closed, or not even aborted.
@@ -617,9 +632,6 @@ class TransportsTests(SynchronousTestCase):
         Where there is no way to abort, as with a process, closing must do.
         """
 
-        class Pipes(StringTransport):
-            abortConnection = property()
-
         end = SocketEnd(lambda _: None, lambda: None)
         pipes = Pipes()
         end.makeConnection(pipes)
@@ -630,6 +642,28 @@ class TransportsTests(SynchronousTestCase):
         self.assertFalse(self.rig.client.mux.lost)
         end.connectionLost()
         self.rig.settle()
+        self.assertEqual([], self.rig.leftovers())
+
+    def test_process(self) -> None:
+        """
+        The half-close of a process is the end of its standard input.
+        """
+        pipes = Pipes()
+        alsoProvides(pipes, IProcessTransport)
+        end = SocketEnd(lambda _: None, lambda: None)
+        end.makeConnection(pipes)
+        self.pump(end)
+        self.visitor.transport.write(b"last words")
+        self.visitor.transport.loseWriteConnection()
+        self.rig.settle()
+        self.assertEqual(b"last words", pipes.value())
+        self.assertEqual(1, pipes.closed_inputs)
+        self.assertFalse(pipes.disconnecting)
+        end.dataReceived(b"answer")
+        end.connectionLost()
+        self.rig.settle()
+        self.assertEqual(b"answer", self.visitor.received)
+        self.assertTrue(self.visitor.finished)
         self.assertEqual([], self.rig.leftovers())
 
     def test_half_close_is_not_passed_below(self) -> None:
