@@ -58,8 +58,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     )
     try:
         measure(run, plan, contenders, asked.only or tuple(ROWS))
-    except BenchmarkError as error:
-        return _complain(str(error))
+    except KeyboardInterrupt:
+        return _complain("interrupted; nothing is kept")
     path = asked.output or RESULTS / f"{run.started.replace(':', '')}-{plan.name}.json"
     results.save(run, path)
     print(report.terminal(run))
@@ -190,7 +190,10 @@ def measure(
         for name in rows:
             started = time.monotonic()
             _say(f"{name} ...")
-            ROWS[name](bench)
+            try:
+                ROWS[name](bench)
+            except BenchmarkError as error:
+                bench.note(name, "", str(error))
             _say(f"{name}: {time.monotonic() - started:.0f} s")
     run.seconds = time.monotonic() - begun
 

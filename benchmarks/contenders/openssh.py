@@ -12,12 +12,13 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from benchmarks.contenders.base import Opened, Site, Via, straight
-from benchmarks.errors import Unavailable
+from benchmarks.errors import ProgramFailed, Unavailable
 from benchmarks.running.ports import LOOPBACK, free_port, wait_until_open
 from benchmarks.running.programs import find_program
 
 _PROGRAMS = ("ssh", "sshd", "ssh-keygen")
 _SEPARATION = Path("/run/sshd")
+_FORWARDED = r"Allocated port (\d+) for remote forward to \S+:(\d+)"
 _CONFIG = """\
 Port {port}
 ListenAddress {address}
@@ -97,9 +98,11 @@ class OpenSSH:
             *(f"-R{LOOPBACK}:0:{LOOPBACK}:{target}" for target in targets),
             f"{getpass.getuser()}@{LOOPBACK}",
         )
-        found = ssh.lines_like(
-            r"Allocated port (\d+) for remote forward to \S+:(\d+)", len(targets)
-        )
+        try:
+            found = ssh.lines_like(_FORWARDED, len(targets))
+        except ProgramFailed as error:
+            # It is sshd that knows why.
+            raise ProgramFailed(f"{error}; sshd printed: {sshd.output()!r}") from None
         public = {int(match[2]): int(match[1]) for _, match in found}
         return Opened([public[target] for target in targets], (sshd, ssh))
 
