@@ -4,7 +4,7 @@ The client as a service: keeps a session with the server, and its tunnels open.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from random import Random
 from types import MappingProxyType
 from typing import Any, Final
@@ -126,7 +126,7 @@ class Client(Service):
         return self._session
 
     @property
-    def tunnels(self) -> Iterable[ITunnel]:
+    def tunnels(self) -> Sequence[ITunnel]:
         """
         The tunnels that are open, as they are now.
         """

@@ -4,7 +4,7 @@ The client's session with the server: its tunnels and their streams.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Final
 
 from twisted.internet.defer import CancelledError
@@ -109,7 +109,7 @@ class ClientSession:
         self._retries: dict[ClientTunnel, tuple[float, IDelayedCall]] = {}
 
     @property
-    def tunnels(self) -> Iterable[ITunnel]:
+    def tunnels(self) -> Sequence[ITunnel]:
         """
         Its open tunnels, as they are now.
         """

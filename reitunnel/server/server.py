@@ -4,7 +4,7 @@ The server as a service: listens for links, keeps the sessions, and stops in ord
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from secrets import token_bytes
 from typing import Any
 
@@ -128,14 +128,14 @@ class Server(Service):
     # What embedding programs use.
 
     @property
-    def sessions(self) -> Iterable[ISession]:
+    def sessions(self) -> Sequence[ISession]:
         """
         The authenticated clients, as they are now.
         """
         return tuple(self._sessions.values())
 
     @property
-    def tunnels(self) -> Iterable[ITunnel]:
+    def tunnels(self) -> Sequence[ITunnel]:
         """
         The open tunnels of all clients, as they are now.
         """
@@ -144,7 +144,7 @@ class Server(Service):
         )
 
     @property
-    def addresses(self) -> Iterable[IAddress]:
+    def addresses(self) -> Sequence[IAddress]:
         """
         Where the server listens for links, in the order of the configuration.
         """

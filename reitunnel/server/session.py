@@ -4,7 +4,7 @@ One authenticated client on the server: its tunnels, and their streams.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Final
 
 from twisted.logger import Logger
@@ -91,7 +91,7 @@ class ServerSession:
         return self.identity, self.instance
 
     @property
-    def tunnels(self) -> Iterable[ITunnel]:
+    def tunnels(self) -> Sequence[ITunnel]:
         """
         Its open tunnels, as they are now.
         """
