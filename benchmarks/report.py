@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from benchmarks import budgets, results
-from benchmarks.contenders.reitunnel import is_variant
+from benchmarks.contenders.reitunnel import variant_of
 from benchmarks.figures import TIMES, Spread, number, ratios, spread
 from benchmarks.plot import plot
 from benchmarks.results import Key, Run
@@ -31,8 +31,7 @@ class Table:
     @ivar row: its name.
     @ivar title: for people.
     @ivar main: the quantity whose ratios are shown.
-    @ivar references: the contenders that it is divided by, besides Reitunnel's
-        variants.
+    @ivar references: the contenders that it is divided by, besides its own variants.
     """
 
     row: str
@@ -129,20 +128,28 @@ def _section(run: Run, table: Table) -> Iterator[str]:
         # As many columns as are of use: some contenders lack some quantities.
         columns = dict.fromkeys((each.quantity, each.unit) for each in of_case)
         contenders = list(dict.fromkeys(each.contender for each in of_case))
-        references = [
-            name for name in contenders if name in table.references or is_variant(name)
-        ]
+        references = [name for name in table.references if name in contenders]
+        variants = list(dict.fromkeys(filter(None, map(variant_of, contenders))))
+        if not table.main:
+            variants.clear()
         head = (
             "",
             *(f"{name}, {unit}" if unit else name for name, unit in columns),
-            *(f"{TIMES} {name}" for name in references),
+            *(f"{TIMES} {name}" for name in (*references, *variants)),
         )
         if case:
             yield f"### {case}"
         yield _table(
             head,
             (
-                _row(run, table, case, contender, [n for n, _ in columns], references)
+                _row(
+                    run,
+                    table,
+                    case,
+                    contender,
+                    [name for name, _ in columns],
+                    [*references, *(f"{contender} ({name})" for name in variants)],
+                )
                 for contender in contenders
             ),
         )

@@ -158,11 +158,12 @@ class Reitunnel:
         return f"{self.transport}://{LOOPBACK}:{port}{path}"
 
 
-def is_variant(name: str) -> bool:
+def variant_of(name: str) -> str:
     """
-    Whether a contender's name is that of one that is run from another checkout.
+    Give the variant in a contender's name; empty if there is none.
     """
-    return name.endswith(")")
+    _, _, variant = name.partition(" (")
+    return variant.removesuffix(")")
 
 
 def toml(keys: Mapping[str, Any]) -> str:

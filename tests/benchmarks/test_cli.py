@@ -12,7 +12,7 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from benchmarks.cli import chosen_contenders, chosen_plan, parse, read_keys
 from benchmarks.contenders import every_contender
-from benchmarks.contenders.reitunnel import Reitunnel, is_variant, toml
+from benchmarks.contenders.reitunnel import Reitunnel, toml, variant_of
 from benchmarks.errors import BenchmarkError, ProgramFailed
 from benchmarks.plan import FULL, PLANS, QUICK
 from benchmarks.rows.micro import read_pyperf
@@ -97,8 +97,8 @@ class ContenderTests(SynchronousTestCase):
         self.assertEqual(
             ["tcp mux (old)"], self.names("--contender=tcp mux (old)", against)
         )
-        self.assertTrue(is_variant("tcp mux (old)"))
-        self.assertFalse(any(map(is_variant, self.names())))
+        self.assertEqual("old", variant_of("tcp mux (old)"))
+        self.assertEqual({""}, set(map(variant_of, self.names())))
 
     def test_no_checkout(self) -> None:
         self.assertRaises(BenchmarkError, self.names, f"--against=old={self.mktemp()}")

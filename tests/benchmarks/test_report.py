@@ -49,6 +49,19 @@ class PageTests(SynchronousTestCase):
             ["tcp mux", "5", "1.5", "0.375 (0.25\N{EN DASH}0.5)", "0.5"], line
         )
 
+    def test_variants(self) -> None:
+        """
+        Each contender is compared with its own.
+        """
+        run = bulk_run()
+        run.record(Key("bulk", "down", "tcp mux (old)", "rate"), "x", 0, 4.0)
+        text = page(run)
+        (head,) = [line for line in text.splitlines() if "rate, x" in line]
+        self.assertTrue(head.endswith(f"| {TIMES} old |"), head)
+        (own,) = cells(text, "tcp mux")
+        (other,) = cells(text, "socat")
+        self.assertEqual(("1.25", "\N{EN DASH}"), (own[-1], other[-1]))
+
     def test_what_has_no_value(self) -> None:
         (line,) = cells(page(bulk_run()), "none")
         self.assertEqual(["none", "15 (10\N{EN DASH}20)", "\N{EN DASH}", ""], line[:4])
