@@ -126,6 +126,9 @@ def chosen_plan(asked: argparse.Namespace) -> Plan:
         if kind not in (int, float) or not isinstance(value, int | float):
             raise BenchmarkError(f"--set {name}: not a size, or not a number")
         changes[name] = kind(value)
+    if asked.contender:
+        # Whoever is named is measured in every row.
+        changes["few"] = ()
     return replace(plan, **changes)
 
 

@@ -27,7 +27,7 @@ class Plan:
     @ivar crowd: visitors at once.
     @ivar crowd_talks: how long one in a hundred of them talk.
     @ivar streams: how many share one session.
-    @ivar sharing: how long they do.
+    @ivar sharing: how long that is counted, after as long a start.
     @ivar tunnels: tunnels of one client.
     @ivar memory: bytes of the long stream.
     @ivar memory_rate: bytes a second that its reader takes at most.
@@ -75,7 +75,7 @@ FULL = Plan(
     crowd=10_000,
     crowd_talks=2.0,
     streams=500,
-    sharing=6.0,
+    sharing=3.0,
     tunnels=1000,
     memory=10 * GB,
     memory_rate=0.5 * GB,
@@ -104,7 +104,7 @@ QUICK = replace(
     crowd=500,
     crowd_talks=0.5,
     streams=50,
-    sharing=0.8,
+    sharing=0.5,
     tunnels=100,
     memory=GB // 5,
     handshakes=10,
@@ -129,7 +129,7 @@ TINY = replace(
     crowd=50,
     crowd_talks=0.1,
     streams=5,
-    sharing=0.4,
+    sharing=0.3,
     tunnels=10,
     memory=20_000_000,
     memory_rate=GB // 20,

@@ -88,12 +88,13 @@ def sections(run: Run, judged: Sequence[budgets.Judgement]) -> Iterator[str]:
     """
     Write the budgets, the rows, and what was left out.
     """
-    yield "## Budgets"
-    yield (
-        "Ratios are formed pair by pair, within each round: the median, and the "
-        "least and the most of them in parentheses."
-    )
-    yield _table(("what", "budget", "measured", ""), map(_budget, judged))
+    if judged:
+        yield "## Budgets"
+        yield (
+            "Ratios are formed pair by pair, within each round: the median, and the "
+            "least and the most of them in parentheses."
+        )
+        yield _table(("what", "budget", "measured", ""), map(_budget, judged))
     for table in TABLES:
         yield from _section(run, table)
     if run.notes:

@@ -152,6 +152,14 @@ def start_echo_target(programs: Programs) -> Target:
     return Target(start_module(programs, "the echo", "benchmarks.load.echo_target"))
 
 
+def start_source_target(programs: Programs) -> Target:
+    """
+    Start a target that sends without end.
+    """
+    module = "benchmarks.load.source_target"
+    return Target(start_module(programs, "the source", module))
+
+
 def start_delay(
     programs: Programs, port: int, delay: float, window: int = DEFAULT_WINDOW
 ) -> Target:

@@ -49,6 +49,10 @@ class PlanTests(SynchronousTestCase):
         self.assertIsInstance(plan.crowd, int)
         self.assertEqual(FULL.rounds, plan.rounds)
 
+    def test_those_who_are_named_are_in_every_row(self) -> None:
+        self.assertNotEqual((), chosen_plan(parse([])).few)
+        self.assertEqual((), chosen_plan(parse(["--contender=tls mux"])).few)
+
     def test_no_size(self) -> None:
         for text in ("nothing=1", "name=1", "bulk=long", "few=1"):
             asked = parse(["--set", text])
