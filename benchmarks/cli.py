@@ -27,8 +27,9 @@ from benchmarks.machine import describe
 from benchmarks.plan import PLANS, Plan
 from benchmarks.rows import ROWS
 from benchmarks.running.procfs import PROC
-from benchmarks.running.programs import Programs
+from benchmarks.running.programs import Programs, kill_descendants
 
+_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 RESULTS = ROOT / "benchmarks" / "results"
 
 
@@ -44,7 +45,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return 0
     if not (PROC / "self" / "stat").exists():
         return _complain("the benchmarks read /proc, which this system does not have")
-    signal.signal(signal.SIGTERM, _stop)
+    for number in _SIGNALS:
+        signal.signal(number, _stop)
     try:
         plan = chosen_plan(asked)
         contenders = chosen_contenders(asked, plan)
@@ -58,8 +60,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     )
     try:
         measure(run, plan, contenders, asked.only or tuple(ROWS))
-    except KeyboardInterrupt:
-        return _complain("interrupted; nothing is kept")
+    finally:
+        kill_descendants()
     path = asked.output or RESULTS / f"{run.started.replace(':', '')}-{plan.name}.json"
     results.save(run, path)
     print(report.terminal(run))
@@ -229,8 +231,12 @@ def _raise_descriptor_limit() -> None:
 
 def _stop(number: int, frame: FrameType | None) -> None:
     """
-    End in order, so that every program is ended too.
+    End in order, so that every program is ended too. Another signal does not hurry
+    that.
     """
+    for each in _SIGNALS:
+        signal.signal(each, signal.SIG_IGN)
+    _complain("stopped; nothing is kept")
     sys.exit(128 + number)
 
 

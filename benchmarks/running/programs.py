@@ -218,6 +218,14 @@ class Program:
             self._changed.notify_all()
 
 
+def kill_descendants() -> None:
+    """
+    Kill whatever descends from this process: a signal may have come between a
+    program's start and its being noted.
+    """
+    _kill([each for each in family([os.getpid()]) if each.pid != os.getpid()])
+
+
 def _kill(members: Sequence[Process]) -> None:
     """
     Kill those of some processes that are still there.
