@@ -31,5 +31,8 @@ IPERF_SECONDS: Final = _amount("REITUNNEL_TEST_IPERF_SECONDS", 1)
 CONNECTIONS: Final = _amount("REITUNNEL_TEST_CONNECTIONS", 2000, least=100)
 """The short connections after which nothing may be left over."""
 
-RESTARTS: Final = _amount("REITUNNEL_TEST_RESTARTS", 20, least=4)
-"""The killed clients after which nothing may be left over."""
+RESTARTS_ONE: Final = _amount("REITUNNEL_TEST_RESTARTS_ONE", 20, least=4)
+"""The killed clients after which nothing may be left over, on one transport."""
+
+RESTARTS: Final = _amount("REITUNNEL_TEST_RESTARTS", 8, least=4)
+"""The same on the other transports."""

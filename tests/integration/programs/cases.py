@@ -139,15 +139,13 @@ class TunnelTestCase(ProgramTestCase):
 
     async def start_server(self, keys: Mapping[str, Any] | None = None) -> Running:
         """
-        Start a server, and wait until it listens. A second one listens where the
-        first did.
+        Start a server, and wait until it listens; another one listens there too.
 
         @param keys: as for L{Deployment.server_config}.
         """
         config = self.deployment.server_config(keys)
         server = self.start(*SERVER, "--config", config, name="server")
-        listening = await server.wait_for(r"listening on \w+://127\.0\.0\.1:(\d+)")
-        self.deployment.port = int(listening[1])
+        await server.wait_for(f"listening on .*127.0.0.1:{self.deployment.port}")
         return server
 
     def launch_client(

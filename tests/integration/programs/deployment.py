@@ -14,6 +14,7 @@ from typing import Any
 
 from reitunnel.auth import new_token
 from tests.certificates import CertificateAuthority, write_private
+from tests.integration.programs.ports import free_port
 
 _PROGRAMS = Path(sys.executable).parent
 SERVER = (str(_PROGRAMS / "reitunnel"), "server")
@@ -74,7 +75,7 @@ class Deployment:
     The files of one server and its clients.
 
     @ivar way: the transport.
-    @ivar port: where the server listens for links; 0 until that is known.
+    @ivar port: where the server listens for links.
     @ivar authority: who issues the certificates.
     @ivar ca: its own certificate.
     @ivar pem: the server's certificate and key.
@@ -82,7 +83,7 @@ class Deployment:
 
     def __init__(self, directory: Path, way: Way) -> None:
         self.way = way
-        self.port = 0
+        self.port = free_port()
         self.authority = CertificateAuthority()
         self._directory = directory
         token, verifier = new_token("laptop")

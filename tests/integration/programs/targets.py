@@ -10,26 +10,14 @@ import os
 import pwd
 import re
 import shlex
-from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 from signal import Signals
-from socket import socket
 from unittest import SkipTest
 
 from tests.integration.programs.cases import ProgramTestCase
+from tests.integration.programs.ports import free_port
 from tests.programs import require_program
-
-
-def free_port() -> int:
-    """
-    A port on loopback that was free a moment ago, for programs that cannot be
-    told to choose one.
-    """
-    with closing(socket()) as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port
 
 
 async def start_nginx(case: ProgramTestCase, servers: str) -> None:

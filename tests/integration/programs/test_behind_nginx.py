@@ -12,9 +12,9 @@ from tests.integration.programs.amounts import TRANSFER
 from tests.integration.programs.cases import TunnelTestCase
 from tests.integration.programs.deployment import WS, Remote
 from tests.integration.programs.pages import PageSet
+from tests.integration.programs.ports import free_port
 from tests.integration.programs.targets import (
     checksum,
-    free_port,
     start_nginx,
     write_random_file,
 )

@@ -7,8 +7,8 @@ from __future__ import annotations
 from hashlib import sha256
 
 from tests.integration.programs.cases import TunnelTestCase, over_each_transport
+from tests.integration.programs.ports import free_port
 from tests.integration.programs.targets import (
-    free_port,
     start_socat,
     write_random_file,
 )

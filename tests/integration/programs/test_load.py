@@ -10,7 +10,8 @@ from typing import Any
 
 from tests.integration.programs.amounts import IPERF_SECONDS, WRK_SECONDS
 from tests.integration.programs.cases import TunnelTestCase, over_each_transport
-from tests.integration.programs.targets import free_port, start_web_site
+from tests.integration.programs.ports import free_port
+from tests.integration.programs.targets import start_web_site
 
 
 @over_each_transport

@@ -4,6 +4,8 @@ Tests of clients and servers that are killed, or stop to answer.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 from twisted.internet.protocol import Factory, Protocol
 from twisted.logger import Logger
 
@@ -14,6 +16,7 @@ from tests.integration.programs.cases import (
     public_port,
 )
 from tests.integration.programs.deployment import Remote
+from tests.integration.programs.ports import free_port
 from tests.integration.programs.targets import start_web_site
 
 _log = Logger()
@@ -21,7 +24,7 @@ _log = Logger()
 SOON = 3.0
 """Within which a new client must serve, in seconds from its start."""
 
-_IMPATIENT = {"timeouts.heartbeat_interval": 0.5, "timeouts.heartbeat_timeout": 1.5}
+_IMPATIENT = {"timeouts.heartbeat_interval": 0.5, "timeouts.heartbeat_timeout": 2.0}
 
 
 class Stalling(Protocol):
@@ -43,16 +46,20 @@ class RestartTests(TunnelTestCase):
     Of the public port, which stays the same.
     """
 
-    async def open_web_site(self) -> None:
+    async def open_web_site(self, keys: Mapping[str, float] | None = None) -> None:
         """
         Start a server, and a client with a tunnel to a site.
+
+        @param keys: more of the configuration of both.
         """
         root = self.directory / "site"
         root.mkdir()
         (root / "page").write_text("it works\n")
         self.target = f"127.0.0.1:{await start_web_site(self, root)}"
-        self.server = await self.start_server(_IMPATIENT)
-        self.client, [self.port] = await self.start_client(self.target, keys=_IMPATIENT)
+        self.server = await self.start_server(keys)
+        self.port = free_port()
+        self.remote = Remote(self.target, self.port)
+        self.client, _ = await self.start_client(self.remote, keys=keys)
         await self.assert_serves()
 
     async def assert_serves(self) -> None:
@@ -68,7 +75,7 @@ class RestartTests(TunnelTestCase):
         """
         began = reactor.seconds()
         # Not in the directory of the other, where its pid file is.
-        client = self.launch_client([Remote(self.target, self.port)], name="again")
+        client = self.launch_client([self.remote], name="again")
         self.assertEqual(await public_port(client, self.target), self.port)
         await self.assert_serves()
         took = reactor.seconds() - began
@@ -115,7 +122,7 @@ class RestartTests(TunnelTestCase):
         """
         The server notices a client that does not answer, and its port closes.
         """
-        await self.open_web_site()
+        await self.open_web_site(_IMPATIENT)
         self.client.signal("STOP")
         await self.server.wait_for("disconnected: the link was silent")
         # What curl calls a failure to connect.
@@ -129,7 +136,7 @@ class RestartTests(TunnelTestCase):
         """
         A client notices a server that does not answer, and dials again.
         """
-        await self.open_web_site()
+        await self.open_web_site(_IMPATIENT)
         self.server.signal("STOP")
         await self.client.wait_for("not connected to .*: the link was silent")
         self.server.signal("CONT")

@@ -50,11 +50,11 @@ class Talk(WebSocketClientProtocol):
         self.factory.heard.append((payload, isBinary))
         self._next()
 
-    def onClose(self, wasClean: bool, code: int, reason: str) -> None:
+    def onClose(self, wasClean: bool, code: int, reason: str | None) -> None:
         """
         Tell how it ended.
         """
-        self.factory.closed.callback((wasClean, code))
+        self.factory.closed.callback((wasClean, code, reason))
 
     def _next(self) -> None:
         heard, to_say = self.factory.heard, self.factory.to_say
@@ -73,7 +73,13 @@ class TalkFactory(WebSocketClientFactory):
         super().__init__(url)
         self.to_say = to_say
         self.heard: list[tuple[bytes, bool]] = []
-        self.closed: Deferred[tuple[bool, int]] = Deferred()
+        self.closed: Deferred[tuple[bool, int, str | None]] = Deferred()
+        # Its second for each of these is short for a busy machine.
+        self.setProtocolOptions(
+            openHandshakeTimeout=PATIENCE,
+            closeHandshakeTimeout=PATIENCE,
+            serverConnectionDropTimeout=PATIENCE,
+        )
 
 
 @over_each_transport
@@ -93,6 +99,6 @@ class WebSocketTests(TunnelTestCase):
         to_say.append(("größer".encode(), False))
         talk = TalkFactory(f"ws://127.0.0.1:{port}/chat", to_say)
         await TCP4ClientEndpoint(reactor, "127.0.0.1", port).connect(talk)
-        how = await talk.closed.addTimeout(PATIENCE, reactor)
-        self.assertEqual(how, (True, 1000))
+        how = await talk.closed
+        self.assertEqual(how[:2], (True, 1000), how[2])
         self.assertEqual(talk.heard, to_say)
