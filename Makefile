@@ -11,16 +11,18 @@ SOURCES = reitunnel tests $(shell find twisted examples benchmarks -name '*.py' 
 UNIT_TESTS = $(filter-out tests.integration,$(subst /,.,$(basename \
     $(patsubst %/__init__.py,%,$(wildcard tests/test_*.py tests/*/__init__.py)))))
 
-.PHONY: help demo test test-unit lint format news clean
+.PHONY: help demo test test-unit lint format bench bench-quick news clean
 
 help:
-	@echo 'make demo       set up, open a tunnel over TLS 1.3 and fetch a page through it'
-	@echo 'make test       set up, then lint, types and every test'
-	@echo 'make test-unit  the tests that need no other program'
-	@echo 'make lint       ruff and mypy'
-	@echo 'make format     let ruff rewrite the code'
-	@echo 'make news       the news of the next release'
-	@echo 'make clean      remove what the other targets made'
+	@echo 'make demo         set up, open a tunnel over TLS 1.3 and fetch a page through it'
+	@echo 'make test         set up, then lint, types and every test'
+	@echo 'make test-unit    the tests that need no other program'
+	@echo 'make lint         ruff and mypy'
+	@echo 'make format       let ruff rewrite the code'
+	@echo 'make bench        every benchmark, next to other tunnels: benchmarks/RESULTS.md'
+	@echo 'make bench-quick  the same in a minute, shown only'
+	@echo 'make news         the news of the next release'
+	@echo 'make clean        remove what the other targets made'
 
 demo: $(VENV)/.installed
 	$(BIN)/reitunnel demo --once
@@ -40,6 +42,12 @@ format: $(VENV)/.installed-test
 	$(BIN)/ruff check --fix
 	$(BIN)/ruff format
 
+bench: $(VENV)/.installed-bench
+	$(BIN)/python -m benchmarks --plan full --publish
+
+bench-quick: $(VENV)/.installed-bench
+	$(BIN)/python -m benchmarks --plan quick
+
 news: $(VENV)/.installed-release
 	$(BIN)/towncrier build --draft --version next
 
@@ -53,6 +61,10 @@ $(VENV)/.installed: setup.cfg pyproject.toml
 
 $(VENV)/.installed-test: $(VENV)/.installed
 	$(PIP_INSTALL) --editable '.[test]'
+	touch $@
+
+$(VENV)/.installed-bench: $(VENV)/.installed
+	$(PIP_INSTALL) --editable '.[bench]'
 	touch $@
 
 $(VENV)/.installed-release: $(VENV)/.installed

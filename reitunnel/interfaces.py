@@ -9,7 +9,7 @@ its like, L{IHookFactory}).
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Iterable, Mapping
+from collections.abc import Awaitable, Iterable, Mapping, Sequence
 from typing import Any
 
 from twisted.internet.defer import Deferred
@@ -156,9 +156,9 @@ class IServer(Interface):
     A running server, as hooks and embedding programs see it.
     """
 
-    sessions: Iterable[ISession] = Attribute("The authenticated clients.")
-    tunnels: Iterable[ITunnel] = Attribute("The open tunnels of all clients.")
-    addresses: Iterable[IAddress] = Attribute("Where the server listens for links.")
+    sessions: Sequence[ISession] = Attribute("The authenticated clients.")
+    tunnels: Sequence[ITunnel] = Attribute("The open tunnels of all clients.")
+    addresses: Sequence[IAddress] = Attribute("Where the server listens for links.")
 
 
 class ISession(Interface):
@@ -174,7 +174,7 @@ class ISession(Interface):
     instance: str = Attribute("The client id that the client chose (C{--client-id}).")
     facts: ILinkFacts = Attribute("The facts of the newest link.")
     opened_at: float = Attribute("When it began, seconds since the epoch.")
-    tunnels: Iterable[ITunnel] = Attribute("Its open tunnels.")
+    tunnels: Sequence[ITunnel] = Attribute("Its open tunnels.")
 
     def close(code: Code = Code.CLOSED, reason: str = "") -> None:
         """
@@ -198,7 +198,7 @@ class ITunnel(Interface):
     opened_at: float = Attribute("When it was opened, seconds since the epoch.")
     bytes_received: int = Attribute("Bytes that visitors sent, so far.")
     bytes_sent: int = Attribute("Bytes sent to visitors, so far.")
-    streams: Iterable[IStream] = Attribute("Its open streams.")
+    streams: Sequence[IStream] = Attribute("Its open streams.")
 
     def close(code: Code = Code.CLOSED, reason: str = "") -> None:
         """

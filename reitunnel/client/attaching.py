@@ -39,7 +39,6 @@ class Attachment(LinkHandshake):
         welcome: Welcome,
         number: int,
         begin: Callable[[int, Link], None],
-        ready: Callable[[Link], None],
     ) -> None:
         """
         @param timeout: how long the handshake may take, in seconds.
@@ -47,9 +46,8 @@ class Attachment(LinkHandshake):
         @param welcome: tells the session and its secret.
         @param number: the number of the link, which no other has had.
         @param begin: takes the link, at once.
-        @param ready: told of the link when it is connected.
         """
-        super().__init__(clock, timeout, ready)
+        super().__init__(clock, timeout)
         self._authenticator = authenticator
         self._secret = welcome.secret
         self._attach = Attach(

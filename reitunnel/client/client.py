@@ -4,7 +4,7 @@ The client as a service: keeps a session with the server, and its tunnels open.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from random import Random
 from types import MappingProxyType
 from typing import Any, Final
@@ -12,7 +12,7 @@ from typing import Any, Final
 from twisted.application.internet import ClientService
 from twisted.application.service import Service
 from twisted.internet.defer import Deferred, DeferredList
-from twisted.internet.interfaces import IProtocol
+from twisted.internet.interfaces import IDelayedCall
 from twisted.internet.protocol import Factory
 from twisted.logger import Logger
 
@@ -105,17 +105,19 @@ class Client(Service):
             Factory.forProtocol(SessionProtocol),
             retryPolicy=self._next_delay,
             clock=reactor,
-            prepareConnection=self._connected,
         )
         self._session: ClientSession | None = None
         self._trouble = ""
         self._was_in = False
         self._waiting: list[Deferred[ISession]] = []
         self._over: list[Deferred[None]] = []
-        self._hopeless = False
-        self._given_up: ReitunnelError | None = None
-        self._drained: Deferred[None] | None = None
         self._links: set[Deferred[None]] = set()
+        self._hopeless: IDelayedCall | None = None
+        self._given_up: ReitunnelError | None = None
+        self._stopped = False
+        self._drained: Deferred[None] | None = None
+
+    # What embedding programs use.
 
     @property
     def wants_data_links(self) -> bool:
@@ -123,8 +125,6 @@ class Client(Service):
         Whether the client can carry streams on data links.
         """
         return self.config.carrier != "mux" and self.config.pool_size > 0
-
-    # What embedding programs use.
 
     @property
     def session(self) -> ISession | None:
@@ -134,7 +134,7 @@ class Client(Service):
         return self._session
 
     @property
-    def tunnels(self) -> Iterable[ITunnel]:
+    def tunnels(self) -> Sequence[ITunnel]:
         """
         The tunnels that are open, as they are now.
         """
@@ -145,7 +145,8 @@ class Client(Service):
         Wait for a session.
 
         @return: fires with the session, at once if there is one. It fails with
-            the reason when the client gives up.
+            the reason when the client gives up, and with L{SessionRefused} when it
+            is stopped.
         """
         waiting: Deferred[ISession] = Deferred(_forget_in(self._waiting))
         if self._session is not None:
@@ -166,6 +167,8 @@ class Client(Service):
         waiting: Deferred[None] = Deferred(_forget_in(self._over))
         if self._given_up is not None:
             waiting.errback(self._given_up)
+        elif self._stopped:
+            waiting.callback(None)
         else:
             self._over.append(waiting)
         return waiting
@@ -187,9 +190,12 @@ class Client(Service):
         @param port: the public port; 0 lets the server choose.
         @param bind: the public address; empty for the server's default.
         @param metadata: what the server's hooks are told of it.
-        @return: fires with the tunnel once it is open. It fails with
-            L{TunnelRefused} when it is refused. Cancelling it closes it.
-        @raise ValueError: when the target is text and not an address.
+        @return: fires with the tunnel once it is open; until the client is started
+            and connected, it waits. It fails with L{TunnelRefused} when the tunnel
+            is refused, and when the client gives up or is stopped. Cancelling it
+            closes the tunnel.
+        @raise ValueError: when the target is text and not an address, or the tunnel
+            cannot be asked for.
         """
         wanted = self._want(target, bind, port, metadata)
 
@@ -212,8 +218,8 @@ class Client(Service):
         Begin to connect.
         """
         super().startService()  # type: ignore[no-untyped-call]
-        self._hopeless = False
         self._given_up = None
+        self._stopped = False
         self._connecting.startService()
 
     def stopService(self) -> Deferred[None]:
@@ -226,21 +232,23 @@ class Client(Service):
         super().stopService()  # type: ignore[no-untyped-call]
         return Deferred.fromCoroutine(self._stop())
 
-    # What sessions and tunnels tell.
+    # What sessions and tunnels ask and tell.
 
-    def link_opened(self, link: Link) -> None:
+    @property
+    def why_not(self) -> TunnelRefused | None:
         """
-        A link to the server is connected.
+        Why no tunnel will be opened any more, once the client has given up.
         """
-        closed = link.closed
-        self._links.add(closed)
-        closed.addCallback(lambda _: self._links.discard(closed))
+        if self._given_up is None:
+            return None
+        return TunnelRefused(Code.CLOSED, str(self._given_up))
 
     def session_begun(self, session: ClientSession) -> None:
         """
         The server has let the client in.
         """
         self._session = session
+        self._trouble = ""
         self._was_in = True
         self._log.info(
             "connected to {server} as {identity}/{instance}",
@@ -248,6 +256,8 @@ class Client(Service):
             identity=session.identity,
             instance=session.instance,
         )
+        for wanted in tuple(self.wanted):
+            session.ask(wanted)
         waiting, self._waiting = self._waiting, []
         for deferred in waiting:
             deferred.callback(session)
@@ -262,25 +272,30 @@ class Client(Service):
         if code is Code.TAKEN_OVER:
             error = SessionRefused(code, "another client with the same id took over")
             self._give_up_soon(error)
-        self.stream_over()
 
-    def stream_over(self) -> None:
+    def streams_over(self) -> None:
         """
-        A stream, or all of them, are over.
+        The last stream of the session is over.
         """
-        drained, session = self._drained, self._session
-        if drained is None or drained.called:
-            return
-        if session is None or not session.mux.session.streams:
+        drained = self._drained
+        if drained is not None and not drained.called:
             drained.callback(None)
 
-    def tunnel_closed(self, wanted: ClientTunnel) -> None:
+    def link_made(self, link: Link) -> None:
+        """
+        A link to the server is there, and is to be shaken hands over.
+        """
+        if not link.lost:
+            self._links.add(link.closed)
+            link.closed.addBoth(lambda _: self._links.discard(link.closed))
+
+    def tunnel_closed(self, wanted: ClientTunnel, code: Code, reason: str) -> None:
         """
         A tunnel is not wanted any more.
         """
         self.wanted.remove(wanted)
         if self._session is not None:
-            self._session.close_tunnel(wanted)
+            self._session.close_tunnel(wanted, code, reason)
 
     def connection_failed(self, error: ReitunnelError) -> None:
         """
@@ -304,9 +319,6 @@ class Client(Service):
         self.wanted.append(wanted)
         return wanted
 
-    def _connected(self, _: IProtocol) -> None:
-        self._trouble = ""
-
     def _next_delay(self, attempt: int) -> float:
         """
         Choose how long to wait before the next attempt, in seconds.
@@ -315,7 +327,7 @@ class Client(Service):
         delay = retry.initial_delay * retry.factor ** min(attempt - 1, 100)
         delay = min(delay, retry.max_delay)
         delay *= 1 + retry.jitter * _random.uniform(-1, 1)
-        if not self._hopeless:
+        if self._hopeless is None:
             server = self.config.server
             reason = self._trouble or "the link was closed"
             self._log.info(
@@ -332,46 +344,58 @@ class Client(Service):
         Give up in the reactor's next turn, when the L{ClientService} has taken note
         of the failure.
         """
-        self._hopeless = True
-        self.reactor.callLater(0, self._give_up, error)
+        if self._hopeless is None and self.running:
+            self._hopeless = self.reactor.callLater(0, self._give_up, error)
 
     def _give_up(self, error: ReitunnelError) -> None:
         """
         Try no more.
         """
-        if self._given_up is not None or not self.running:
-            return
+        self._hopeless = None
         self._given_up = error
-        self._connecting.stopService()
         if self._session is not None:
             self._session.close(Code.CLOSED, "the client gives up")
-        for wanted in self.wanted:
-            wanted.refused(TunnelRefused(Code.CLOSED, str(error)))
-        waiting, self._waiting = self._waiting, []
+        self._connecting.stopService()
         over, self._over = self._over, []
         if not over:
             self._log.error("gave up: {reason}", reason=str(error))
-        for connected in waiting:
-            connected.errback(error)
+        self._disappoint(error, TunnelRefused(Code.CLOSED, str(error)))
         for deferred in over:
             deferred.errback(error)
 
+    def _disappoint(self, error: ReitunnelError, refused: TunnelRefused) -> None:
+        """
+        Tell all who wait for a session or a tunnel that they wait in vain.
+        """
+        waiting, self._waiting = self._waiting, []
+        for deferred in waiting:
+            deferred.errback(error)
+        for wanted in tuple(self.wanted):
+            wanted.refused(refused)
+
     async def _stop(self) -> None:
         reason = "the client is stopping"
+        hopeless, self._hopeless = self._hopeless, None
+        if hopeless is not None:
+            hopeless.cancel()
         session = self._session
         if session is not None:
             session.drain(Code.SHUTDOWN, reason)
             await self._drain(session)
             session.close(Code.SHUTDOWN, reason)
-        if self._given_up is None:
-            await self._connecting.stopService()
-        await DeferredList([*self._links])
+        await self._connecting.stopService()
+        await DeferredList(self._links)
+        self._disappoint(
+            SessionRefused(Code.SHUTDOWN, reason), TunnelRefused(Code.SHUTDOWN, reason)
+        )
+        self._given_up = None
+        self._stopped = True
         over, self._over = self._over, []
         for deferred in over:
             deferred.callback(None)
 
     async def _drain(self, session: ClientSession) -> None:
-        count = len(session.mux.session.streams)
+        count = session.streams
         if count:
             seconds = self.config.timeouts.drain
             self._log.info(

@@ -6,14 +6,20 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from twisted.internet.defer import CancelledError, Deferred
-from twisted.internet.interfaces import IAddress
+from twisted.internet.interfaces import IAddress, IReactorTime
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
 from reitunnel.client.targets import TargetDialler
 from reitunnel.errors import Code, Refused, StreamRefused
-from reitunnel.hooks import NOTHING_OPENED, HookManager, Opened
+from reitunnel.hooks import (
+    NOTHING_OPENED,
+    Asking,
+    HookManager,
+    Opened,
+    Owed,
+    watch,
+)
 from reitunnel.relay import StreamRecord, StreamTransport, TunnelRecord
 
 
@@ -32,19 +38,20 @@ class Dial:
         transport: StreamTransport,
         hooks: HookManager,
         dialler: TargetDialler,
-        now: float,
+        clock: IReactorTime,
         on_over: Callable[[], None],
     ) -> None:
         """
-        @param on_over: told when the stream is over.
+        @param on_over: called when the stream is over and the hooks know.
         """
-        self._record = StreamRecord(tunnel, number, visitor, now)
+        self._record = StreamRecord(tunnel, number, visitor, clock.seconds())
         self._transport = transport
         self._hooks = hooks
         self._dialler = dialler
+        self._clock = clock
         self._on_over = on_over
-        self._opened: Opened | None = None
-        self._dialling: Deferred[None] | None = None
+        self._owed = Owed(self._tell, self._done)
+        self._dialling: Asking[None] | None = None
 
     def start(self) -> None:
         """
@@ -55,23 +62,27 @@ class Dial:
         transport.on_delivered = record.received
         transport.on_written = record.sent
         record.begin(transport)
-        dialling = Deferred.fromCoroutine(self._connect())
-        self._dialling = dialling
-        dialling.addErrback(self._failed)
+        self._dialling = watch(Asking(self._clock, self._connect()), self._failed)
+        if transport.lost:
+            self._dialling.cancel()
 
     async def _connect(self) -> None:
+        opened: Opened | None = None
+        try:
+            opened = await self._ask()
+        except Refused as refused:
+            self._transport.abort(Code.REFUSED, str(refused))
+        finally:
+            self._owed.decided(opened)
+        if opened is not None and not self._transport.lost:
+            await self._dialler.connect(self._record.visitor, self._transport)
+
+    async def _ask(self) -> Opened:
         if not self._hooks.decides_stream_open:
-            self._opened = NOTHING_OPENED
-        else:
-            try:
-                self._opened = await self._hooks.decide_stream_open(self._record)
-            except Refused as refused:
-                raise StreamRefused(Code.REFUSED, str(refused)) from None
-        await self._dialler.connect(self._record.visitor, self._transport)
+            return NOTHING_OPENED
+        return await self._hooks.decide_stream_open(self._record)
 
     def _failed(self, failure: Failure) -> None:
-        if failure.check(CancelledError) is not None:
-            return
         error = failure.value
         if isinstance(error, StreamRefused):
             self._hooks.notify_error(error, f"{self._record.tunnel.label}: a visitor")
@@ -84,11 +95,15 @@ class Dial:
         """
         The stream is over on both sides.
         """
-        dialling, record = self._dialling, self._record
-        if dialling is not None and not dialling.called:
-            dialling.cancel()
-        record.over(code, reason)
-        if self._opened is not None:
-            self._hooks.notify_stream_close(self._opened, record, code, reason)
-        record.tunnel.remove(record)
+        if self._dialling is not None:
+            self._dialling.cancel()
+        self._record.over(code, reason)
+        self._owed.over(code, reason)
+
+    def _tell(self, opened: Opened, code: Code, reason: str) -> None:
+        self._hooks.notify_stream_close(opened, self._record, code, reason)
+
+    def _done(self) -> None:
+        self._record.tunnel.remove(self._record)
+        # Last: when it was the last stream, a client that stops goes on.
         self._on_over()

@@ -40,7 +40,6 @@ class ClientGreeting(LinkHandshake):
         instance: str,
         timeout: float,
         begin: Callable[[Link, ILinkFacts, Welcome], None],
-        ready: Callable[[Link], None],
         *,
         direct: bool,
     ) -> None:
@@ -48,10 +47,9 @@ class ClientGreeting(LinkHandshake):
         @param instance: the client id.
         @param timeout: how long the handshake may take, in seconds.
         @param begin: begins the session, at once.
-        @param ready: told of the link when it is connected.
         @param direct: whether the client can dial data links.
         """
-        super().__init__(clock, timeout, ready)
+        super().__init__(clock, timeout)
         self._authenticator = authenticator
         self._instance = instance
         self._begin = begin

@@ -4,8 +4,6 @@ What the handshakes of control links and data links share, on the client.
 
 from __future__ import annotations
 
-from collections.abc import Callable
-
 from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IDelayedCall, IReactorTime
 from twisted.python.failure import Failure
@@ -20,7 +18,7 @@ from reitunnel.interfaces import ILinkFacts
 from reitunnel.relay import Link
 from reitunnel.transports import link_facts
 from reitunnel.wire.frames import Frame
-from reitunnel.wire.handshake import MAX_HANDSHAKE_BYTES, ClientHandshake
+from reitunnel.wire.handshake import ClientHandshake
 from reitunnel.wire.messages import (
     Attached,
     Challenge,
@@ -44,19 +42,14 @@ class LinkHandshake:
     _link: Link
     _facts: ILinkFacts
 
-    def __init__(
-        self, clock: IReactorTime, timeout: float, ready: Callable[[Link], None]
-    ) -> None:
+    def __init__(self, clock: IReactorTime, timeout: float) -> None:
         """
         @param timeout: how long the handshake may take, in seconds.
-        @param ready: told of the link when it is connected.
         """
         self.outcome: Deferred[None] = Deferred(self._cancelled)
         self._clock = clock
         self._timeout = timeout
-        self._ready = ready
         self._handshake = ClientHandshake()
-        self._bytes = 0
         self._deadline: IDelayedCall | None = None
 
     def _first(self) -> bytes:
@@ -79,7 +72,6 @@ class LinkHandshake:
         """
         self._link = link
         self._facts = link_facts(link.transport)
-        self._ready(link)
         self._deadline = self._clock.callLater(self._timeout, self._expire)
         link.write([self._first()])
 
@@ -87,9 +79,6 @@ class LinkHandshake:
         """
         Go on with what the server says.
         """
-        self._bytes += len(frame.payload)
-        if self._bytes > MAX_HANDSHAKE_BYTES:
-            raise RemoteProtocolError("the handshake is too long")
         message = self._handshake.receive(frame)
         try:
             if isinstance(message, Ended):
@@ -123,8 +112,7 @@ class LinkHandshake:
         """
         The link was lost during the handshake.
         """
-        error = reason.value
-        cause = None if error is None else error.__cause__
+        cause = getattr(reason.value, "__cause__", None)
         if isinstance(cause, TransportError):
             # In TLS 1.3 a client that is ready may still be told that it is not
             # accepted.

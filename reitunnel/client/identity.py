@@ -7,6 +7,7 @@ from __future__ import annotations
 import os
 import socket
 import uuid
+from contextlib import suppress
 from hashlib import sha256
 from pathlib import Path
 from secrets import token_hex
@@ -14,7 +15,8 @@ from typing import Final
 
 from reitunnel.config import ClientConfig
 
-_MACHINE_IDS: Final = (Path("/etc/machine-id"), Path("/var/lib/dbus/machine-id"))
+MACHINE_IDS: Final = (Path("/etc/machine-id"), Path("/var/lib/dbus/machine-id"))
+"""Where the machine's id may stand. In a fresh image the file is empty."""
 
 
 def default_client_id(config: ClientConfig) -> str:
@@ -33,11 +35,11 @@ def default_client_id(config: ClientConfig) -> str:
 
 
 def _machine() -> str:
-    for path in _MACHINE_IDS:
-        try:
-            return path.read_text().strip()
-        except OSError:
-            continue
+    for path in MACHINE_IDS:
+        with suppress(OSError, UnicodeDecodeError):
+            known = path.read_text().strip()
+            if known:
+                return known
     return str(uuid.getnode())
 
 

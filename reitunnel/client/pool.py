@@ -52,7 +52,7 @@ class LinkPool:
         handshake_timeout: float,
         heartbeat_interval: float,
         heartbeat_timeout: float,
-        ready: Callable[[Link], None],
+        link_made: Callable[[Link], None],
     ) -> None:
         """
         @param endpoint: dials links to the server.
@@ -60,7 +60,7 @@ class LinkPool:
         @param size: how many are kept idle.
         @param welcome: tells the session, its secret, and how many data links it may
             have at a time.
-        @param ready: told of each link when it is connected.
+        @param link_made: told of each link when it is connected.
         """
         self._clock = clock
         self._endpoint = endpoint
@@ -70,7 +70,7 @@ class LinkPool:
         self._handshake_timeout = handshake_timeout
         self._heartbeat_interval = heartbeat_interval
         self._heartbeat_timeout = heartbeat_timeout
-        self._ready = ready
+        self._link_made = link_made
         self._idle: dict[int, DataLink] = {}
         self._open = 0
         self._dialling: set[Deferred[None]] = set()
@@ -141,10 +141,10 @@ class LinkPool:
             self._welcome,
             number,
             self._begin,
-            self._ready,
         )
         link = Link(handshake_reader(), attachment, self._clock)
         await self._endpoint.connect(LinkFactory(lambda: link))
+        self._link_made(link)
         await attachment.outcome
 
     def _begin(self, number: int, link: Link) -> None:

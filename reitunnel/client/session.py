@@ -4,20 +4,25 @@ The client's session with the server: its tunnels and their streams.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Final
 
-from twisted.internet.defer import CancelledError, Deferred
+from twisted.internet.defer import CancelledError
 from twisted.internet.interfaces import IDelayedCall, IStreamClientEndpoint
 from twisted.logger import Logger
-from twisted.python.failure import Failure
 from zope.interface import implementer
 
-from reitunnel.client.dial import Dial
+from reitunnel.client.asked import AskedTunnel
 from reitunnel.client.pool import LinkPool
 from reitunnel.client.tunnel import ClientTunnel
-from reitunnel.errors import Code, Refused, TunnelRefused
-from reitunnel.hooks import NOTHING_OPENED, Opened
+from reitunnel.errors import (
+    Code,
+    Refused,
+    SessionRefused,
+    TransportError,
+    TunnelRefused,
+)
+from reitunnel.hooks import Asking, Opened, Owed
 from reitunnel.interfaces import ILinkFacts, ISession, ITunnel
 from reitunnel.relay import (
     DataLink,
@@ -26,7 +31,6 @@ from reitunnel.relay import (
     TunnelRecord,
     internet_address,
     joined,
-    log_closed,
 )
 from reitunnel.wire.messages import DIRECT, TunnelOpen, Welcome
 from reitunnel.wire.session import Role, Session, SessionLimits
@@ -37,19 +41,19 @@ if TYPE_CHECKING:
 
 _PASSING: Final = frozenset({Code.ADDRESS_IN_USE, Code.LIMIT, Code.INTERNAL})
 """A tunnel that was refused for one of these is asked for again."""
+_OCCUPIED: Final = frozenset({Code.ADDRESS_IN_USE, Code.POLICY})
+"""
+When a port that the server had chosen before is refused for one of these, it may
+choose another.
+"""
+_FAILURES: Final = frozenset({Code.LINK_LOST, Code.PROTOCOL, Code.TIMEOUT})
+"""The ends of a session that are failures, and not somebody's wish."""
 _FIRST_RETRY: Final = 1.0
 _LAST_RETRY: Final = 30.0
 """How long to wait before asking again: first, and at most, in seconds."""
-
-
-class _Asked:
-    """
-    A tunnel that was asked for in this session.
-    """
-
-    def __init__(self, wanted: ClientTunnel, record: TunnelRecord) -> None:
-        self.wanted = wanted
-        self.record = record
+_LEAST_HEARTBEAT: Final = 1.0
+_LEAST_PATIENCE: Final = 3.0
+"""The shortest heartbeat that a server can ask for, and its time-out, in seconds."""
 
 
 @implementer(ISession)
@@ -64,7 +68,9 @@ class ClientSession:
     @ivar facts: the facts of the link.
     @ivar opened_at: when it began, seconds since the epoch.
     @ivar mux: what carries its streams.
-    @ivar draining: why the server takes nothing new, once it has said so.
+    @ivar streams: how many streams it has.
+    @ivar draining: whether the server takes nothing new.
+    @ivar end: how it ended, once it has.
     """
 
     _log = Logger()
@@ -86,7 +92,8 @@ class ClientSession:
         self.instance = client.client_id
         self.facts = facts
         self.opened_at = client.reactor.seconds()
-        self.draining: tuple[Code, str] | None = None
+        self.streams = 0
+        self.draining = False
         self.end: tuple[Code, str] | None = None
         config = client.config
         limits = SessionLimits(
@@ -104,9 +111,12 @@ class ClientSession:
             link,
             client.reactor,
             pipes=client.pipes,
-            heartbeat_interval=min(timeouts.heartbeat_interval, welcome.heartbeat),
+            heartbeat_interval=min(
+                timeouts.heartbeat_interval, max(welcome.heartbeat, _LEAST_HEARTBEAT)
+            ),
             heartbeat_timeout=min(
-                timeouts.heartbeat_timeout, welcome.heartbeat_timeout
+                timeouts.heartbeat_timeout,
+                max(welcome.heartbeat_timeout, _LEAST_PATIENCE),
             ),
         )
         self._pool: LinkPool | None = None
@@ -120,47 +130,58 @@ class ClientSession:
                 handshake_timeout=timeouts.handshake,
                 heartbeat_interval=self.mux.heartbeat.interval,
                 heartbeat_timeout=self.mux.heartbeat.timeout,
-                ready=client.link_opened,
+                link_made=client.link_made,
             )
-        self._opened: Opened = NOTHING_OPENED
-        self._begun = False
-        self._asked: dict[int, _Asked] = {}
+        self._deciding: Asking[Opened] | None = None
+        self._owed = Owed(self._tell, lambda: None)
+        self._allowed = False
+        self._tunnels: dict[int, AskedTunnel] = {}
+        self._unfinished: dict[AskedTunnel, None] = {}
         self._next_number = 1
-        self._asking: set[Deferred[None]] = set()
-        self._retries: dict[ClientTunnel, tuple[float, IDelayedCall | None]] = {}
+        self._retries: dict[ClientTunnel, tuple[float, IDelayedCall]] = {}
 
     @property
-    def tunnels(self) -> Iterable[ITunnel]:
+    def tunnels(self) -> Sequence[ITunnel]:
         """
         Its open tunnels, as they are now.
         """
         return tuple(
-            asked.record
-            for asked in self._asked.values()
-            if asked.record.address is not None
+            tunnel.record
+            for tunnel in self._tunnels.values()
+            if tunnel.record.address is not None and not tunnel.record.ended
         )
 
-    async def begin(self) -> None:
+    async def decide(self) -> None:
         """
-        Ask the hooks, then ask for the tunnels.
+        Ask the hooks.
 
-        @raise Refused: when a hook refuses the session; it is closed.
+        @raise Refused: when one refuses the session, which is closed.
+        @raise SessionRefused: when it ends while they decide.
         """
-        hooks = self.client.hooks
-        try:
-            opened = await hooks.decide_client_connect(self)
-        except BaseException:
-            self.close(Code.REFUSED, "a hook of the client refused the session")
-            raise
+        client = self.client
+        opened: Opened | None = None
+        self._deciding = Asking(
+            client.reactor, client.hooks.decide_client_connect(self)
+        )
         if self.end is not None:
-            hooks.notify_client_disconnect(opened, self, *self.end)
-            return
-        self._opened = opened
-        self._begun = True
+            self._deciding.cancel()
+        try:
+            opened = await self._deciding.result
+        except Refused as refused:
+            self.close(Code.REFUSED, str(refused))
+            raise
+        except CancelledError:
+            if self.end is None:
+                self.close(Code.SHUTDOWN, "the client is stopping")
+                raise
+        finally:
+            self._deciding = None
+            self._owed.decided(opened)
+        if self.end is not None:
+            raise SessionRefused(*self.end)
+        self._allowed = True
         if self._pool is not None:
             self._pool.start()
-        for wanted in self.client.wanted:
-            self.ask(wanted)
 
     def close(self, code: Code = Code.CLOSED, reason: str = "") -> None:
         """
@@ -180,85 +201,33 @@ class ClientSession:
 
     def ask(self, wanted: ClientTunnel) -> None:
         """
-        Ask the server for a tunnel, unless nothing new is taken any more.
+        Ask the server for a tunnel, unless that was done or nothing new is taken
+        any more.
         """
-        if not self._begun or self.draining is not None or self.end is not None:
+        if not self._allowed or self.draining or self.end is not None:
             return
-        asking = Deferred.fromCoroutine(self._ask(wanted))
-        self._asking.add(asking)
-        asking.addErrback(self._not_asked, wanted)
-        asking.addBoth(lambda _: self._asking.discard(asking))
-
-    def close_tunnel(self, wanted: ClientTunnel) -> None:
-        """
-        The client does not want a tunnel any more.
-        """
-        _, retry = self._retries.pop(wanted, (0.0, None))
-        if retry is not None and retry.active():
-            retry.cancel()
-        record = wanted.record
-        if record is not None:
-            self._close_record(record, Code.CLOSED, "")
-
-    async def _ask(self, wanted: ClientTunnel) -> None:
-        client, number = self.client, self._next_number
+        if wanted.closed or wanted.record is not None:
+            return
+        tunnel = AskedTunnel(self, wanted, self._next_number)
         self._next_number += 1
-        record = TunnelRecord(
-            self,
-            number,
-            kind="tcp",
-            bind=wanted.bind,
-            port=wanted.port or wanted.granted,
-            target=wanted.target,
-            metadata=wanted.metadata,
-            opened_at=client.reactor.seconds(),
-            hooks=client.hooks,
-            close=lambda code, reason: self._close_record(record, code, reason),
-        )
-        wanted.record = record
-        try:
-            opened = await client.hooks.decide_tunnel_open(record)
-        except Refused as refused:
-            self._refused(wanted, record, TunnelRefused(Code.REFUSED, str(refused)))
-            return
-        record.on_over = lambda code, reason: self._over(
-            wanted, record, opened, code, reason
-        )
-        if wanted.closed or record.ended or self.end is not None:
-            record.end(Code.CLOSED, "")
-            return
-        self._asked[number] = _Asked(wanted, record)
-        self.mux.session.open_tunnel(
-            TunnelOpen(
-                tunnel=number,
-                type=record.type,
-                bind=record.bind,
-                port=record.port,
-                target=record.target[:1024],
-                metadata=dict(record.metadata),
-                carrier=client.config.carrier,
-            )
-        )
+        self._tunnels[tunnel.record.id] = tunnel
+        self._unfinished[tunnel] = None
+        tunnel.start()
+
+    def send_request(self, tunnel: AskedTunnel) -> None:
+        """
+        The hooks have allowed a tunnel: ask the server.
+        """
+        record = tunnel.record
+        self.mux.session.open_tunnel(tunnel.wanted.request(record.id, record.port))
         self.mux.changed()
 
-    def _not_asked(self, failure: Failure, wanted: ClientTunnel) -> None:
-        """
-        The session ended while hooks were deciding, or a defect showed.
-        """
-        wanted.record = None
-        if failure.check(CancelledError) is None:
-            self._log.failure("cannot ask for a tunnel", failure=failure)
-            wanted.refused(TunnelRefused(Code.INTERNAL, "the client failed"))
-
-    def _refused(
-        self, wanted: ClientTunnel, record: TunnelRecord, error: TunnelRefused
-    ) -> None:
+    def refused(self, tunnel: AskedTunnel, error: TunnelRefused) -> None:
         """
         A tunnel was refused: tell, and ask again later if that may help.
         """
-        if wanted.record is record:
-            wanted.record = None
-        if error.code is Code.ADDRESS_IN_USE and wanted.granted and not wanted.port:
+        wanted, record = tunnel.wanted, tunnel.record
+        if error.code in _OCCUPIED and wanted.granted and not wanted.port:
             wanted.granted = 0
             self.ask(wanted)
             return
@@ -269,39 +238,39 @@ class ClientSession:
             code=error.code.name,
             reason=str(error),
         )
+        if error.code is Code.SHUTDOWN:
+            # The next session may bring it.
+            return
         wanted.refused(error)
         if error.code in _PASSING and not wanted.closed and self.end is None:
             delay, _ = self._retries.get(wanted, (_FIRST_RETRY, None))
             retry = self.client.reactor.callLater(delay, self.ask, wanted)
             self._retries[wanted] = (min(2 * delay, _LAST_RETRY), retry)
 
-    def _close_record(self, record: TunnelRecord, code: Code, reason: str) -> None:
+    def close_tunnel(self, wanted: ClientTunnel, code: Code, reason: str) -> None:
         """
-        Close a tunnel because this side wants it.
+        The client does not want a tunnel any more.
         """
-        asked = self._asked.pop(record.id, None)
-        if asked is not None and asked.wanted.record is record:
-            asked.wanted.record = None
-        self.mux.session.close_tunnel(record.id, code, reason)
-        self.mux.changed()
-        record.end(code, reason)
+        self._stop_asking(wanted)
+        for tunnel in tuple(self._tunnels.values()):
+            if tunnel.wanted is wanted and not tunnel.record.ended:
+                tunnel.close(code, reason)
 
-    def _over(
-        self,
-        wanted: ClientTunnel,
-        record: TunnelRecord,
-        opened: Opened,
-        code: Code,
-        reason: str,
-    ) -> None:
+    def tunnel_over(self, tunnel: AskedTunnel) -> None:
         """
-        A tunnel is closed and its last stream is over.
+        A tunnel is over, and the hooks know.
         """
-        client = self.client
-        if record.address is not None:
-            wanted.dialler.closed()
-            log_closed(self._log, record, client.reactor.seconds(), code, reason)
-        client.hooks.notify_tunnel_close(opened, record, code, reason)
+        self._unfinished.pop(tunnel, None)
+        self._tunnels.pop(tunnel.record.id, None)
+        self._finish()
+
+    def stream_over(self) -> None:
+        """
+        A stream is over, and the hooks know.
+        """
+        self.streams -= 1
+        if not self.streams:
+            self.client.streams_over()
 
     # What the mux tells.
 
@@ -314,51 +283,39 @@ class ClientSession:
         """
         The server has opened a tunnel.
         """
-        asked = self._asked[tunnel]
-        wanted, record = asked.wanted, asked.record
-        record.address = internet_address(host, port)
+        asked = self._tunnels.get(tunnel)
+        if asked is None or asked.record.ended:
+            return
+        wanted = asked.wanted
+        asked.accepted(host, port)
         wanted.granted = port
-        wanted.dialler.opened()
         self._retries.pop(wanted, None)
-        self._log.info(
-            "{tunnel} is open: {public} -> {target}",
-            tunnel=record.label,
-            public=joined(host, port),
-            target=record.target,
-        )
         wanted.opened()
 
     def tunnel_ended(self, tunnel: int, code: Code, reason: str, refused: bool) -> None:
         """
-        The server refused or closed a tunnel.
+        The server refused or closed a tunnel. One that it closed is asked for again
+        in the next session.
         """
-        asked = self._asked.pop(tunnel)
-        wanted, record = asked.wanted, asked.record
-        record.end(code, reason)
+        asked = self._tunnels.get(tunnel)
+        if asked is None or asked.record.ended:
+            return
+        asked.end(code, reason)
         if refused:
-            self._refused(wanted, record, TunnelRefused(code, reason))
-        elif wanted.record is record:
-            wanted.record = None
+            self.refused(asked, TunnelRefused(code, reason))
 
     def stream_opened(self, tunnel: int, stream: Stream, host: str, port: int) -> None:
         """
         A visitor came.
         """
-        asked = self._asked[tunnel]
-        assert asked.record.address is not None
+        asked = self._tunnels.get(tunnel)
         visitor = internet_address(host, port)
-        transport = self.mux.transport_for(stream, visitor, asked.record.address)
-        dial = Dial(
-            asked.record,
-            stream.number,
-            visitor,
-            transport,
-            self.client.hooks,
-            asked.wanted.dialler,
-            self.client.reactor.seconds(),
-            self.client.stream_over,
-        )
-        dial.start()
+        if asked is None or asked.record.ended:
+            # Closed since it came, and so reset: what came on it is dropped.
+            self.mux.transport_for(stream, visitor, visitor)
+            return
+        self.streams += 1
+        asked.visited(stream, visitor)
 
     def take_data_link(self, number: int) -> DataLink | None:
         """
@@ -370,7 +327,7 @@ class ClientSession:
         """
         The server takes nothing new.
         """
-        self.draining = (code, reason)
+        self.draining = True
         if self._pool is not None:
             self._pool.hold()
         self._log.info("the server says: {reason}", code=code.name, reason=reason)
@@ -379,26 +336,38 @@ class ClientSession:
         """
         The session is over.
         """
-        if self.draining is not None and code is Code.LINK_LOST:
-            code, reason = self.draining
         self.end = (code, reason)
         if self._pool is not None:
             self._pool.stop()
-        for asking in tuple(self._asking):
-            asking.cancel()
-        for _, retry in self._retries.values():
-            if retry is not None and retry.active():
-                retry.cancel()
-        self._retries.clear()
-        gone, self._asked = self._asked, {}
-        for asked in gone.values():
-            if asked.wanted.record is asked.record:
-                asked.wanted.record = None
-            asked.record.end(code, reason)
-        if self._begun:
-            hooks = self.client.hooks
-            hooks.notify_client_disconnect(self._opened, self, code, reason)
         self.client.session_over(self, code, reason)
+        if self._deciding is not None:
+            self._deciding.cancel()
+        for wanted in tuple(self._retries):
+            self._stop_asking(wanted)
+        for tunnel in tuple(self._unfinished):
+            tunnel.end(code, reason)
+        self._finish()
+
+    # The parts.
+
+    def _stop_asking(self, wanted: ClientTunnel) -> None:
+        _, retry = self._retries.pop(wanted, (0.0, None))
+        if retry is not None and retry.active():
+            retry.cancel()
+
+    def _finish(self) -> None:
+        """
+        Tell the hooks that the session is over, once its tunnels are.
+        """
+        if self.end is not None and not self._unfinished:
+            self._owed.over(*self.end)
+
+    def _tell(self, opened: Opened, code: Code, reason: str) -> None:
+        client = self.client
+        if code in _FAILURES:
+            error = TransportError(reason or code.name.lower())
+            client.hooks.notify_error(error, f"the link to {client.config.server}")
+        client.hooks.notify_client_disconnect(opened, self, code, reason)
 
 
 def _asked_for(record: TunnelRecord) -> str:

@@ -5,7 +5,7 @@ Targets: what a client connects a stream to.
 from __future__ import annotations
 
 from ipaddress import ip_address
-from typing import Any, TypeAlias
+from typing import Any, Final, TypeAlias
 
 from twisted.internet.defer import CancelledError
 from twisted.internet.endpoints import (
@@ -15,12 +15,11 @@ from twisted.internet.endpoints import (
     UNIXClientEndpoint,
 )
 from twisted.internet.error import (
-    ConnectError,
-    ConnectingCancelledError,
     ConnectionRefusedError,
     DNSLookupError,
-    TCPTimedOutError,
+    NoRouteError,
     TimeoutError,
+    UnknownHostError,
 )
 from twisted.internet.interfaces import (
     IAddress,
@@ -29,18 +28,20 @@ from twisted.internet.interfaces import (
     IStreamClientEndpoint,
 )
 from twisted.logger import Logger
-from twisted.python.failure import Failure
 
 from reitunnel.config.addresses import HostTarget, UnixTarget, parse_target
 from reitunnel.errors import Code, StreamRefused
 from reitunnel.relay import SocketEnd, SocketFactory, StreamTransport, join
 from reitunnel.transports import TCPOptions, apply_tcp_options
+from reitunnel.transports.failures import system_reason, within
 
 Target: TypeAlias = "str | IStreamClientEndpoint | IProtocolFactory"
 """
 C{host:port}, C{[ipv6]:port} or C{unix:/path}; any endpoint; or a factory whose
 protocols serve the visitors in this process, with no port in between.
 """
+
+_NO_ANSWER: Final = "no answer in time"
 
 
 class TargetDialler:
@@ -62,6 +63,8 @@ class TargetDialler:
         """
         self._factory: IProtocolFactory | None = None
         self._endpoint: IStreamClientEndpoint | None = None
+        self._reactor = reactor
+        self._timeout = timeout
         self._options = options
         self._down = False
         if isinstance(target, str):
@@ -106,9 +109,11 @@ class TargetDialler:
             stream.connect(protocol)
             return
         end = await self._dial()
-        if stream.lost or end.lost:
+        if end.lost:
+            raise StreamRefused(Code.ABORTED, "the target left")
+        if stream.lost:
             end.abort()
-            raise StreamRefused(Code.ABORTED, "the visitor or the target left")
+            return
         apply_tcp_options(end.transport, self._options)
         stream.accept()
         join(end, stream)
@@ -117,14 +122,17 @@ class TargetDialler:
         assert self._endpoint is not None
         factory = SocketFactory(lambda _: SocketEnd(_nothing_yet, _left_early))
         try:
-            end: IProtocol = await self._endpoint.connect(factory)
+            end: IProtocol = await within(
+                self._reactor,
+                self._timeout,
+                self._endpoint.connect(factory),
+                lambda: StreamRefused(Code.TARGET_TIMEOUT, _NO_ANSWER),
+            )
         except CancelledError:
             raise
-        except Exception:
-            failure = Failure()
-            if failure.check(ConnectingCancelledError) is not None:
-                raise CancelledError from None
-            refused = _refusal(failure)
+        except Exception as error:
+            # Each kind of endpoint has its own ways to fail.
+            refused = _refusal(error)
             self._say_down(refused)
             raise refused from None
         if self._down:
@@ -158,18 +166,24 @@ def _endpoint(reactor: Any, target: str, timeout: float) -> IStreamClientEndpoin
             return kind(reactor, host, port, timeout)
 
 
-def _refusal(failure: Failure) -> StreamRefused:
+def _refusal(error: Exception) -> StreamRefused:
     """
     Say why a target could not be reached.
     """
-    reason = failure.getErrorMessage().rstrip(".")
-    if failure.check(ConnectionRefusedError) is not None:
-        return StreamRefused(Code.TARGET_REFUSED, "connection refused")
-    if failure.check(TimeoutError, TCPTimedOutError) is not None:
-        return StreamRefused(Code.TARGET_TIMEOUT, "no answer in time")
-    if failure.check(DNSLookupError, ConnectError, OSError) is not None:
-        return StreamRefused(Code.TARGET_UNREACHABLE, reason)
-    return StreamRefused(Code.INTERNAL, reason)
+    match error:
+        case StreamRefused():
+            return error
+        case ConnectionRefusedError():
+            return StreamRefused(Code.TARGET_REFUSED, "connection refused")
+        case TimeoutError():
+            return StreamRefused(Code.TARGET_TIMEOUT, _NO_ANSWER)
+        case DNSLookupError() | UnknownHostError():
+            reason = "the name cannot be resolved"
+        case NoRouteError():
+            reason = "no route to the host"
+        case _:
+            reason = system_reason(error)
+    return StreamRefused(Code.TARGET_UNREACHABLE, reason)
 
 
 def _nothing_yet(end: SocketEnd) -> None:

@@ -11,9 +11,11 @@ from twisted.internet.address import IPv4Address, IPv6Address
 from twisted.internet.defer import Deferred
 
 from reitunnel.client.targets import TargetDialler
-from reitunnel.errors import Code, TunnelRefused
+from reitunnel.errors import Code, LocalProtocolError, TunnelRefused
 from reitunnel.interfaces import ITunnel
 from reitunnel.relay import TunnelRecord
+from reitunnel.wire.frames import FrameKind
+from reitunnel.wire.messages import TunnelOpen, clip, encode_message
 
 if TYPE_CHECKING:
     from reitunnel.client.client import Client
@@ -39,14 +41,18 @@ class ClientTunnel:
         port: int,
         metadata: Mapping[str, str],
     ) -> None:
+        """
+        @raise ValueError: when the server cannot be asked for such a tunnel.
+        """
         self.bind = bind
         self.port = port
         self.metadata = dict(metadata)
         self.dialler = dialler
         self.record: TunnelRecord | None = None
-        self.closed = False
+        self._end: TunnelRefused | None = None
         self.granted: int = 0
         self._client = client
+        self.request(1, port)
         self._waiting: list[Deferred[ClientTunnel]] = []
 
     @property
@@ -56,6 +62,13 @@ class ClientTunnel:
         """
         address: object = None if self.record is None else self.record.address
         return address if isinstance(address, IPv4Address | IPv6Address) else None
+
+    @property
+    def closed(self) -> bool:
+        """
+        Whether it is closed for good.
+        """
+        return self._end is not None
 
     @property
     def target(self) -> str:
@@ -76,26 +89,49 @@ class ClientTunnel:
         Wait until the server has opened the tunnel.
 
         @return: fires with this tunnel. It fails with L{TunnelRefused} when the
-            server refuses it, and when it is closed before.
+            server refuses it, when it is closed before, and when the client gives
+            up or is stopped.
         """
         waiting: Deferred[ClientTunnel] = Deferred(self._waiting_cancelled)
-        if self.address is not None:
+        end = self._end or self._client.why_not
+        if end is not None:
+            waiting.errback(end)
+        elif self.address is not None:
             waiting.callback(self)
-        elif self.closed:
-            waiting.errback(TunnelRefused(Code.CLOSED, "the tunnel is closed"))
         else:
             self._waiting.append(waiting)
         return waiting
 
-    def close(self) -> None:
+    def close(self, code: Code = Code.CLOSED, reason: str = "") -> None:
         """
         Close the tunnel for good: its streams are reset. Closing it again does
         nothing.
         """
-        if not self.closed:
-            self.closed = True
-            self._client.tunnel_closed(self)
-            self.refused(TunnelRefused(Code.CLOSED, "the tunnel is closed"))
+        if self._end is None:
+            self._end = TunnelRefused(code, reason or "the tunnel is closed")
+            self._client.tunnel_closed(self, code, reason)
+            self.refused(self._end)
+
+    def request(self, number: int, port: int) -> TunnelOpen:
+        """
+        Make the message that asks for the tunnel.
+
+        @raise ValueError: when a field is out of bounds; the message is for people.
+        """
+        request = TunnelOpen(
+            tunnel=number,
+            type="tcp",
+            bind=self.bind,
+            port=port,
+            target=clip(self.target),
+            metadata=self.metadata,
+            carrier=self._client.config.carrier,
+        )
+        try:
+            encode_message(FrameKind.TUNNEL_OPEN, request)
+        except LocalProtocolError as error:
+            raise ValueError(str(error)) from None
+        return request
 
     def opened(self) -> None:
         """

@@ -48,6 +48,7 @@ class DecisionWait:
         self,
         pending: Deferred[Any],
         *,
+        running: Callable[[], bool],
         clock: IReactorTime,
         timeout: float,
         hook: str,
@@ -56,6 +57,8 @@ class DecisionWait:
     ) -> None:
         """
         @param pending: what the hook returned.
+        @param running: whether the hook itself is what runs now: it may have closed
+            what it is being asked about.
         @param clock: measures the time.
         @param timeout: how long to wait, in seconds.
         @param hook: the hook's name, for people.
@@ -65,6 +68,8 @@ class DecisionWait:
         self.over: Deferred[None] = Deferred(self._given_up)
         self.failure: Failure | None = None
         self._pending = pending
+        self._running = running
+        self._clock = clock
         self._timeout = timeout
         self._hook = hook
         self._event = event
@@ -106,6 +111,13 @@ class DecisionWait:
 
     def _stop(self) -> None:
         self._end()
+        self._cancel()
+
+    def _cancel(self) -> None:
+        if self._running():
+            # A Deferred cannot be cancelled from inside its coroutine.
+            self._clock.callLater(0, self._cancel)
+            return
         try:
             self._pending.cancel()
         except Exception:

@@ -5,7 +5,7 @@ Calls the hooks: asks them for decisions, and tells them what happened.
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from typing import TypeVar
+from typing import Final, TypeVar
 
 from twisted.internet.interfaces import IReactorTime
 from twisted.logger import Logger
@@ -32,6 +32,9 @@ from reitunnel.hooks.decisions import (
     refusal,
 )
 from reitunnel.interfaces import IServer, ISession, IStream, ITunnel
+
+GIVEN_UP: Final = "given up before it was open"
+"""The reason of a close with C{ABORTED}: what was opened never came to be."""
 
 _log = Logger()
 
@@ -268,9 +271,7 @@ class HookManager:
                 if self._strategy is Strategy.STOP_ON_ERROR:
                     break
         except BaseException:
-            self._take_back(
-                allowed, closes, subject, Code.ABORTED, "given up before it was open"
-            )
+            self._take_back(allowed, closes, subject, Code.ABORTED, GIVEN_UP)
             raise
         if not errors:
             return asked
@@ -294,6 +295,7 @@ class HookManager:
             return not_none(event, returned)
         wait = DecisionWait(
             pending,
+            running=lambda: bool(getattr(returned, "cr_running", False)),
             clock=self._clock,
             timeout=self._timeout,
             hook=calls.hook,

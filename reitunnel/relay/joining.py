@@ -23,6 +23,7 @@ def join(socket: SocketEnd, stream: StreamTransport) -> None:
     socket.transport.registerProducer(end, True)
     stream.registerProducer(socket, True)
     stream.on_carrier = kernel_pump(stream, socket)
+    stream.on_heartbeat = socket.look
     stream.connect(end)
     if not end.lost:
         socket.resumeProducing()

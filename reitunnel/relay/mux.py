@@ -116,6 +116,7 @@ class Mux:
             clock, heartbeat_interval, heartbeat_timeout, self._ping, self._silent
         )
         self._owner = owner
+        self._farewell: tuple[Code, str] | None = None
         limits = session.limits
         self._control_high = _CONTROL_HIGH + _CONTROL_EACH * (
             limits.max_streams + limits.max_tunnels
@@ -230,13 +231,15 @@ class Mux:
 
     def link_lost(self, reason: Failure) -> None:
         """
-        The link is gone, and with it, in this version, the session.
+        The link is gone, and with it, in this version, the session. If the peer
+        has said why it goes, that is the reason.
         """
         closed = reason.check(ConnectionDone) is not None
         text = "the peer closed the link" if closed else "the link was lost"
+        code, text = self._farewell or (Code.LINK_LOST, text)
         if not self.lost:
             self.lost = True
-            self._end(Code.LINK_LOST, text)
+            self._end(code, text)
 
     # The parts.
 
@@ -322,6 +325,7 @@ class Mux:
             case events.TunnelEnded(tunnel, code, reason, refused):
                 self._owner.tunnel_ended(tunnel, code, reason, refused)
             case events.GoingAway(code, reason):
+                self._farewell = (code, reason)
                 self._owner.peer_drains(code, reason)
 
     def _path(self, stream: Stream) -> DirectPath | None:
@@ -345,6 +349,8 @@ class Mux:
             return
         self.session.ping(payload)
         self.changed()
+        for transport in tuple(self._streams.values()):
+            transport.on_heartbeat()
 
     def _silent(self) -> None:
         self.abort(Code.TIMEOUT, "the link was silent")
@@ -354,13 +360,14 @@ class Mux:
         Tell everyone that the session is over.
         """
         self.heartbeat.stop()
+        closed = self.link.closed
         streams, self._streams = self._streams, {}
         for transport in streams.values():
             said = transport.stream
             if said.local is Half.ENDED and said.remote is Half.ENDED:
-                transport.over(*said.end)
+                transport.over(*said.end, closed)
             else:
-                transport.over(_as_loss(code), reason)
+                transport.over(_as_loss(code), reason, closed)
         self._owner.mux_lost(code, reason)
 
 

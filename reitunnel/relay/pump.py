@@ -18,7 +18,7 @@ from twisted.python.failure import Failure
 from zope.interface import implementer
 
 from reitunnel.interfaces import IHalfCloseTransport
-from reitunnel.relay.closing import cut, half_close
+from reitunnel.relay.closing import cut, half_close, is_broken
 
 
 @implementer(IHalfCloseableProtocol, IPushProducer)
@@ -31,6 +31,7 @@ class _End(Protocol):
     C{connectionLost}.
 
     @ivar other: the other end, once they are joined.
+    @ivar reading: whether it wants to read.
     @ivar finished: whether this end sends no more.
     @ivar lost: whether the transport is gone.
     """
@@ -39,6 +40,7 @@ class _End(Protocol):
 
     def __init__(self) -> None:
         self.other: _End | None = None
+        self.reading = False
         self.finished = False
         self.lost = False
 
@@ -55,6 +57,7 @@ class _End(Protocol):
         """
         other = self.other
         self.finished = True
+        self.reading = False
         if other is not None:
             other.transport.unregisterProducer()
             other.finish_writing()
@@ -80,6 +83,7 @@ class _End(Protocol):
         """
         The other end is full.
         """
+        self.reading = False
         self.transport.pauseProducing()
 
     def resumeProducing(self) -> None:
@@ -87,6 +91,7 @@ class _End(Protocol):
         The other end has room.
         """
         if not self.lost:
+            self.reading = True
             self.transport.resumeProducing()
 
     def stopProducing(self) -> None:
@@ -194,6 +199,13 @@ class SocketEnd(_End):
         else:
             other.transport.abortConnection()
         self.part()
+
+    def look(self) -> None:
+        """
+        See whether the connection was reset while nothing was read from it.
+        """
+        if not (self.reading or self.lost) and is_broken(self.transport):
+            self.abort()
 
     def abort(self) -> None:
         """

@@ -4,7 +4,7 @@ Tunnels and streams as hooks and embedding programs see them, with their counts.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Protocol as Structural
 
 from twisted.internet.interfaces import IAddress
@@ -122,7 +122,7 @@ class TunnelRecord:
             on_over(*self._end)
 
     @property
-    def streams(self) -> Iterable[IStream]:
+    def streams(self) -> Sequence[IStream]:
         """
         Its open streams, as they are now.
         """

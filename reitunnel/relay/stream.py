@@ -5,8 +5,10 @@ One stream as a Twisted transport: how it begins and ends.
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from typing import Final
 
+from twisted.internet.defer import Deferred
 from twisted.internet.error import ConnectionDone
 from twisted.internet.interfaces import IAddress, IDelayedCall, IProtocol
 from twisted.python.failure import Failure
@@ -44,7 +46,7 @@ def _tell_nobody(code: Code, reason: str) -> None:
 
 def _nothing() -> None:
     """
-    The default of L{StreamTransport.on_accepted}.
+    The default of L{StreamTransport.on_accepted} and its like.
     """
 
 
@@ -54,13 +56,14 @@ class StreamTransport(StreamInput):
     An C{ITransport} over one stream of a session: half-close, abort, and
     producers in both directions, as on a TCP connection.
 
-    The protocol is never called from inside C{dataReceived} or
-    C{readConnectionLost}, whatever it calls there, except for C{connectionLost} when
-    L{abort} is called. What it raises is logged and resets this stream alone.
+    Nothing is delivered from inside C{connectionMade}, C{dataReceived} or
+    C{readConnectionLost}, whatever the protocol calls there. What it raises is logged
+    and resets this stream alone.
 
     @ivar on_over: told the code and the reason, once, when the stream is over on
         both sides, or the session is.
     @ivar on_accepted: told when the other side accepts the stream.
+    @ivar on_heartbeat: told from time to time, while the session lives.
     """
 
     def __init__(
@@ -69,6 +72,7 @@ class StreamTransport(StreamInput):
         super().__init__(carrier, stream, peer, host)
         self.on_over: Callable[[Code, str], None] = _tell_nobody
         self.on_accepted: Callable[[], None] = _nothing
+        self.on_heartbeat: Callable[[], None] = _nothing
         self._linger: IDelayedCall | None = None
         self._reason: Failure | None = None
 
@@ -156,9 +160,14 @@ class StreamTransport(StreamInput):
         self._lose(Failure(StreamAborted(code, reason)))
         self._tell_lost()
 
-    def over(self, code: Code, reason: str) -> None:
+    def over(
+        self, code: Code, reason: str, settled: Deferred[None] | None = None
+    ) -> None:
         """
         The stream is over on both sides, or the session is.
+
+        @param settled: fires when the other side knows why. The end of the data link
+            must not come before that.
         """
         if code is Code.NONE:
             self._lose(Failure(ConnectionDone()))
@@ -166,7 +175,11 @@ class StreamTransport(StreamInput):
         else:
             self.reset(code, reason)
         if self._path is not None:
-            self._path.close(in_order=code is Code.NONE)
+            close = partial(self._path.close, in_order=code is Code.NONE)
+            if settled is None:
+                close()
+            else:
+                settled.addCallback(lambda _: close())
         self.on_over(code, reason)
 
     # ITransport: the ends.
@@ -222,8 +235,12 @@ class StreamTransport(StreamInput):
         self._linger = None
         if all_was_sent:
             self.abort(Code.TIMEOUT, "the other side did not close")
-        else:
-            self._await_other_side()
+            return
+        if not (self.stream.queued or self._producer_paused or self._pulling):
+            # Only the producer keeps it open, and that was free to write: it is one
+            # that nobody unregisters.
+            self.unregisterProducer()
+        self._await_other_side()
 
     def _say_reset(self, code: Code, reason: str) -> None:
         self._carrier.session.reset(self.stream, code, reason)
@@ -238,6 +255,7 @@ class StreamTransport(StreamInput):
         self.lost = self.disconnecting = True
         self._reason = reason
         self.on_carrier = nothing_changed
+        self.on_heartbeat = _nothing
         self._held.clear()
         if self._path is not None:
             self._path.drop()

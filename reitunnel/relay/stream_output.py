@@ -111,14 +111,8 @@ class StreamOutput(StreamBase):
         Send C{EOF} after what is written, and once a producer that is paused, or
         that is asked for each piece, is unregistered.
         """
-        if (
-            self._producer_paused
-            or self._switching
-            or isinstance(self._producer, PullAdapter)
-        ):
-            self._eof_waits = True
-        elif not self.lost:
-            self._eof_waits = False
+        self._eof_waits = self._producer_paused or self._pulling or self._switching
+        if not (self._eof_waits or self.lost):
             sent, path = 0, self._path
             if path is not None:
                 sent = path.sent
@@ -157,6 +151,10 @@ class StreamOutput(StreamBase):
     # The parts.
 
     @property
+    def _pulling(self) -> bool:
+        return isinstance(self._producer, PullAdapter)
+
+    @property
     def _switching(self) -> bool:
         """
         Whether what is written waits for the switch to the data link.
@@ -190,7 +188,6 @@ class StreamOutput(StreamBase):
         Send the C{EOF} that has waited.
         """
         if self._eof_waits:
-            self._eof_waits = False
             self.loseWriteConnection()
             if self.disconnecting:
                 self._finish_if_agreed()

@@ -4,10 +4,10 @@ The server's side of a handshake, over a link.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from importlib.metadata import version
 from typing import TYPE_CHECKING
 
-from twisted.internet.defer import CancelledError, Deferred
 from twisted.internet.interfaces import IDelayedCall
 from twisted.logger import Logger
 from twisted.python.failure import Failure
@@ -16,40 +16,39 @@ from reitunnel.auth import Accepted, ServerExchange
 from reitunnel.errors import (
     AuthenticationFailed,
     Code,
+    CodedError,
     RemoteProtocolError,
     SessionRefused,
 )
+from reitunnel.hooks import Asking, watch
 from reitunnel.interfaces import ILinkFacts
-from reitunnel.relay import Link
+from reitunnel.relay import Link, shown
 from reitunnel.server.attaching import Attaching
 from reitunnel.transports import link_facts
 from reitunnel.wire.frames import Frame
-from reitunnel.wire.handshake import (
-    MAX_HANDSHAKE_BYTES,
-    ServerHandshake,
-    common_version,
-)
+from reitunnel.wire.handshake import ServerHandshake, common_version
 from reitunnel.wire.messages import Attach, Challenge, Hello, Response
 
 if TYPE_CHECKING:
     from reitunnel.server.server import Server
+    from reitunnel.server.session import ServerSession
 
 SOFTWARE = f"reitunnel/{version('reitunnel')}"
 
 
 class Greeting:
     """
-    Authenticates a client and hands its link to a session. The peer has
-    C{timeouts.handshake} seconds and L{MAX_HANDSHAKE_BYTES} for it.
+    Authenticates a client and hands its link to a session: a new one, or, for a data
+    link, the one that it belongs to. The peer has C{timeouts.handshake} seconds for it; its bytes are bounded by the handshake.
     """
 
     _log = Logger()
     _link: Link
     _facts: ILinkFacts
 
-    def __init__(self, server: Server, default_bind: str) -> None:
+    def __init__(self, server: Server, default_bind: Callable[[], str]) -> None:
         """
-        @param default_bind: where the client's tunnels are bound by default.
+        @param default_bind: tells where the client's tunnels are bound by default.
         """
         self._server = server
         self._default_bind = default_bind
@@ -57,9 +56,8 @@ class Greeting:
         self._hello: Hello | None = None
         self._exchange: ServerExchange | None = None
         self._attaching: Attaching | None = None
-        self._bytes = 0
         self._deadline: IDelayedCall | None = None
-        self._entering: Deferred[None] | None = None
+        self._entering: Asking[None] | None = None
 
     # What the link tells.
 
@@ -79,9 +77,6 @@ class Greeting:
         """
         Answer the client's greeting, or its answer.
         """
-        self._bytes += len(frame.payload)
-        if self._bytes > MAX_HANDSHAKE_BYTES:
-            raise RemoteProtocolError("the handshake is too long")
         message = self._handshake.receive(frame)
         try:
             if isinstance(message, Hello):
@@ -92,16 +87,8 @@ class Greeting:
                 self._attached(self._attaching, message)
             else:
                 self._answered(message)
-        except AuthenticationFailed as error:
-            self._log.info(
-                "{peer}: {reason}: {detail}",
-                peer=self._facts.peer,
-                reason=error.reason,
-                detail=error.detail,
-            )
-            self.refuse(error.code, error.reason)
         except SessionRefused as refused:
-            self.refuse(refused.code, refused.reason)
+            self._fail(refused)
 
     def batch_received(self) -> None:
         """
@@ -122,12 +109,7 @@ class Greeting:
         """
         The peer broke the protocol, or speaks another.
         """
-        self._log.info(
-            "{peer}: handshake failed: {reason}",
-            peer=self._facts.peer,
-            reason=error.reason,
-        )
-        self.refuse(error.code, error.reason)
+        self._fail(error)
 
     def link_lost(self, reason: Failure) -> None:
         """
@@ -139,11 +121,12 @@ class Greeting:
 
     def refuse(self, code: Code, reason: str) -> None:
         """
-        Turn the client away, unless that was done.
+        Turn the client away, unless that was done. Until its link is closed, it
+        counts as a handshake in progress.
         """
         if not self._handshake.over:
             self._link.write([self._handshake.refuse(code, reason)])
-        self._done()
+        self._stop()
         self._link.close()
 
     # The parts.
@@ -183,57 +166,85 @@ class Greeting:
         if not isinstance(outcome, Accepted):
             self._send(Challenge(data=outcome.data))
             return
-        if self._deadline is not None and self._deadline.active():
-            self._deadline.cancel()
-        entering = Deferred.fromCoroutine(self._enter(outcome))
-        self._entering = entering
-        entering.addErrback(self._not_entered)
+        assert self._hello is not None
+        # Hooks take their own time.
+        self._stop_clock()
+        session = self._server.new_session(
+            outcome.identity, self._hello, self._facts, self._default_bind()
+        )
+        entering = watch(
+            Asking(self._server.reactor, self._enter(session, outcome)),
+            self._not_entered,
+        )
+        if not entering.over:
+            self._entering = entering
+            session.on_refused = entering.cancel
+            if session.end is not None:
+                entering.cancel()
 
     def _send(self, challenge: Challenge) -> None:
         self._link.write([self._handshake.challenge(challenge)])
 
-    async def _enter(self, accepted: Accepted) -> None:
+    async def _enter(self, session: ServerSession, accepted: Accepted) -> None:
         """
         Ask the hooks, take over from an older session of the same client, and
         begin.
         """
-        assert self._hello is not None
         server = self._server
-        session = server.new_session(
-            accepted.identity, self._hello, self._facts, self._default_bind
-        )
         try:
             opened = await server.let_in(session)
         except SessionRefused as refused:
+            self._entering = None
             self._log.info(
                 "client {client} from {peer} refused: {reason}",
                 client=session.name,
-                peer=self._facts.peer,
-                reason=refused.reason,
+                peer=shown(self._facts.peer),
+                code=refused.code.name,
+                reason=str(refused),
             )
             self.refuse(refused.code, refused.reason)
             return
+        self._entering = None
         welcome = server.welcome(session, accepted, SOFTWARE)
         self._link.write([self._handshake.welcome(welcome)])
         self._done()
         session.start(self._link, opened)
 
     def _not_entered(self, failure: Failure) -> None:
-        if failure.check(CancelledError) is None:
-            self._log.failure("the handshake failed", failure=failure)
-            self.refuse(Code.INTERNAL, "the server failed")
+        self._log.failure("the handshake failed", failure=failure)
+        self.refuse(Code.INTERNAL, "the server failed")
 
     def _expire(self) -> None:
-        self._log.info("{peer}: handshake timed out", peer=self._facts.peer)
-        self.refuse(Code.TIMEOUT, "the handshake took too long")
+        self._fail(SessionRefused(Code.TIMEOUT, "the handshake took too long"))
+
+    def _fail(self, error: CodedError) -> None:
+        """
+        Turn away a client that has not authenticated.
+        """
+        peer = shown(self._facts.peer)
+        detail = error.detail if isinstance(error, AuthenticationFailed) else ""
+        self._log.info(
+            "handshake with {peer} failed: {reason}",
+            peer=peer,
+            code=error.code.name,
+            reason=f"{error}: {detail}" if detail else str(error),
+        )
+        self._server.hooks.notify_error(error, f"the handshake with {peer}")
+        self.refuse(error.code, error.reason)
 
     def _done(self) -> None:
         """
         The handshake is over, one way or the other.
         """
+        self._stop()
+        self._server.link_settled(self)
+
+    def _stop(self) -> None:
+        self._stop_clock()
+        entering, self._entering = self._entering, None
+        if entering is not None:
+            entering.cancel()
+
+    def _stop_clock(self) -> None:
         if self._deadline is not None and self._deadline.active():
             self._deadline.cancel()
-        entering, self._entering = self._entering, None
-        if entering is not None and not entering.called:
-            entering.cancel()
-        self._server.link_settled(self)

@@ -5,7 +5,7 @@ Public ports: which one a tunnel gets, and why not.
 from __future__ import annotations
 
 import errno
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from random import Random
 from typing import Any, Final
 
@@ -51,16 +51,16 @@ def listen(
     rule: Rule,
     factory: Factory,
     backlog: int,
+    close: Callable[[IListeningPort], None],
 ) -> IListeningPort:
     """
     Open a public port.
 
-    @param port: the port; 0 for any that the policy allows.
+    @param port: the port, which C{rule} allows; 0 for any that it allows.
+    @param close: closes a port that was opened in vain.
     @raise TunnelRefused: when none can be opened, with the reason.
     """
     if port:
-        if not rule.allows_port(port):
-            raise TunnelRefused(Code.POLICY, f"port {port} is not allowed")
         return _listen(reactor, port, address, factory, backlog)
     for choice in _choices(rule):
         try:
@@ -71,7 +71,7 @@ def listen(
         else:
             if rule.allows_port(port_of(listening)):
                 return listening
-            listening.stopListening()
+            close(listening)
     raise TunnelRefused(Code.ADDRESS_IN_USE, "no allowed port is free")
 
 

@@ -4,7 +4,8 @@ The server as a service: listens for links, keeps the sessions, and stops in ord
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Sequence
+from secrets import token_bytes
 from typing import Any
 
 from twisted.application.service import Service
@@ -44,6 +45,7 @@ from reitunnel.interfaces import (
     ITunnel,
 )
 from reitunnel.relay import Link, LinkFactory, Pipes
+from reitunnel.server.closing import ClosingPorts
 from reitunnel.server.greeting import Greeting
 from reitunnel.server.limits import Gauge
 from reitunnel.server.session import ServerSession
@@ -76,6 +78,8 @@ class Server(Service):
     @ivar reactor: the reactor.
     @ivar hooks: the hooks, to which more can be added.
     @ivar visitors: the streams of all clients, against C{limits.max_conns}.
+    @ivar closing_ports: the public ports that are being closed.
+    @ivar pipes: for moving bytes in the kernel.
     """
 
     _log = Logger()
@@ -106,6 +110,7 @@ class Server(Service):
             self.hooks.register(hook)
         self.authenticator = authenticator_from(config)
         self.visitors = Gauge("limits.max_conns", config.limits.max_conns)
+        self.closing_ports = ClosingPorts()
         self.tcp_options, self._transport_settings, self._admission = (
             transport_settings_from(config)
         )
@@ -126,14 +131,14 @@ class Server(Service):
     # What embedding programs use.
 
     @property
-    def sessions(self) -> Iterable[ISession]:
+    def sessions(self) -> Sequence[ISession]:
         """
         The authenticated clients, as they are now.
         """
         return tuple(self._sessions.values())
 
     @property
-    def tunnels(self) -> Iterable[ITunnel]:
+    def tunnels(self) -> Sequence[ITunnel]:
         """
         The open tunnels of all clients, as they are now.
         """
@@ -142,7 +147,7 @@ class Server(Service):
         )
 
     @property
-    def addresses(self) -> Iterable[IAddress]:
+    def addresses(self) -> Sequence[IAddress]:
         """
         Where the server listens for links, in the order of the configuration.
         """
@@ -153,9 +158,9 @@ class Server(Service):
         Wait until every listener is up.
 
         @return: fires with where the server listens. It fails with
-            L{TransportError} when it cannot listen, and with L{Refused} when a
-            hook does not let it start; then nothing is left listening. If nobody
-            waits, that is logged.
+            L{TransportError} when it cannot listen or is stopped before, and with
+            L{Refused} when a hook does not let it start; then nothing is left
+            listening. If nobody waits, that is logged.
         """
         self._watched = True
         waiting: Deferred[tuple[IAddress, ...]] = Deferred()
@@ -173,9 +178,7 @@ class Server(Service):
         @param default_bind: the address that tunnels get when the client asks
             for none.
         """
-        return LinkFactory(
-            lambda: Link(handshake_reader(), Greeting(self, default_bind), self.reactor)
-        )
+        return self._factory(lambda: default_bind)
 
     def websocket_resource(self, default_bind: str = "127.0.0.1") -> IResource:
         """
@@ -224,7 +227,7 @@ class Server(Service):
         @return: whether to go on.
         """
         base = base_transport(link.transport)
-        if self._stopping or not self._admission.admit(base):
+        if not self._takes_links or not self._admission.admit(base):
             return False
         self._greetings[greeting] = base
         self._links.add(link.closed)
@@ -245,7 +248,9 @@ class Server(Service):
         """
         Make a session for a client that has authenticated.
         """
-        return ServerSession(self, identity, hello, facts, default_bind)
+        return ServerSession(
+            self, token_bytes(16), identity, hello, facts, default_bind
+        )
 
     def session_by_id(self, number: bytes) -> ServerSession | None:
         """
@@ -267,22 +272,17 @@ class Server(Service):
             opened = await self.hooks.decide_client_connect(session)
         except Refused as refused:
             raise SessionRefused(Code.REFUSED, str(refused)) from None
-        code, reason = Code.ABORTED, "the link was lost"
+        except CancelledError:
+            if session.end is None:
+                raise
+            raise SessionRefused(*session.end) from None
         try:
-            while (older := self._sessions.get(session.key)) is not None:
-                older.close(Code.TAKEN_OVER, "the same client connected again")
-                await older.ports_freed()
-            if self._stopping:
-                code, reason = Code.SHUTDOWN, "the server is stopping"
-                raise SessionRefused(code, reason)
-            if not self._clients.take():
-                code, reason = Code.LIMIT, "the server has too many clients"
-                raise SessionRefused(code, reason)
-        except BaseException:
-            self.hooks.notify_client_disconnect(opened, session, code, reason)
+            self._admit(session)
+        except SessionRefused as refused:
+            self.hooks.notify_client_disconnect(
+                opened, session, refused.code, refused.reason
+            )
             raise
-        self._sessions[session.key] = session
-        self._by_id[bytes.fromhex(session.id)] = session
         return opened
 
     def welcome(
@@ -315,16 +315,48 @@ class Server(Service):
             del self._sessions[session.key]
             del self._by_id[bytes.fromhex(session.id)]
             self._clients.give()
-        self._tell_if_drained()
 
     def visitor_gone(self) -> None:
         """
         A visitor's stream is over.
         """
         self.visitors.give()
-        self._tell_if_drained()
+        drained = self._drained
+        if drained is not None and not drained.called and not self.visitors.used:
+            drained.callback(None)
 
     # The parts.
+
+    def _admit(self, session: ServerSession) -> None:
+        """
+        Let a client in that the hooks have allowed, in the place of an older session
+        of the same client.
+
+        @raise SessionRefused: when it may not come in any more.
+        """
+        if session.end is not None:
+            raise SessionRefused(*session.end)
+        if self._stopping:
+            raise SessionRefused(Code.SHUTDOWN, "the server is stopping")
+        older = self._sessions.get(session.key)
+        if older is not None:
+            older.close(Code.TAKEN_OVER, "the same client connected again")
+        if not self._clients.take():
+            raise SessionRefused(Code.LIMIT, "the server has too many clients")
+        self._sessions[session.key] = session
+        self._by_id[bytes.fromhex(session.id)] = session
+
+    @property
+    def _takes_links(self) -> bool:
+        """
+        Whether the server has started and does not stop.
+        """
+        return isinstance(self._started, tuple) and not self._stopping
+
+    def _factory(self, default_bind: Callable[[], str]) -> IProtocolFactory:
+        return LinkFactory(
+            lambda: Link(handshake_reader(), Greeting(self, default_bind), self.reactor)
+        )
 
     def _start(self) -> None:
         if self._starting is None:
@@ -351,7 +383,7 @@ class Server(Service):
 
     async def _listen_on(self, text: str) -> IListeningPort:
         url = LinkURL.parse(text)
-        factory = self.link_factory(default_bind_of(url))
+        factory = self._factory(lambda: default_bind_of(port.getHost()))
         try:
             endpoint = server_endpoint(self.reactor, url, self._transport_settings)
             port: IListeningPort = await endpoint.listen(factory)
@@ -368,8 +400,12 @@ class Server(Service):
         self._tell(tuple(self.addresses))
 
     def _tell_failed(self, failure: Failure) -> None:
+        if failure.check(CancelledError) is not None:
+            error = TransportError("the server was stopped before it listened")
+            self._tell(Failure(error))
+            return
         self._tell(failure)
-        if not self._watched and failure.check(CancelledError) is None:
+        if not self._watched:
             # Whoever has started it may still ask how that went.
             self.reactor.callLater(0, self._say_unwatched, failure)
 
@@ -396,9 +432,10 @@ class Server(Service):
 
     async def _stop(self) -> None:
         self._stopping = True
-        if self._starting is not None and not self._starting.called:
+        if self._starting is not None:
             self._starting.cancel()
-        was_up = bool(self._ports) or isinstance(self._started, tuple)
+            await self._starting
+        was_up = isinstance(self._started, tuple)
         await self._stop_listening()
         reason = "the server is stopping"
         for greeting in tuple(self._greetings):
@@ -406,11 +443,10 @@ class Server(Service):
         for session in tuple(self._sessions.values()):
             session.drain(Code.SHUTDOWN, reason)
         await self._drain()
-        sessions = tuple(self._sessions.values())
-        for session in sessions:
+        for session in tuple(self._sessions.values()):
             session.close(Code.SHUTDOWN, reason)
-        freed = [session.ports_freed() for session in sessions]
-        await DeferredList([*freed, *self._links])
+        await self.closing_ports.all_freed()
+        await DeferredList(self._links)
         if was_up:
             self.hooks.notify_server_stop(self._opened, self)
             self._log.info("stopped")
@@ -434,11 +470,6 @@ class Server(Service):
             self._drained = None
             if patience.active():
                 patience.cancel()
-
-    def _tell_if_drained(self) -> None:
-        drained = self._drained
-        if drained is not None and not drained.called and not self.visitors.used:
-            drained.callback(None)
 
     def _reset(self) -> None:
         """

@@ -4,16 +4,14 @@ One authenticated client on the server: its tunnels, and their streams.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Sequence
 from secrets import token_bytes
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
-from twisted.internet.defer import CancelledError, Deferred, DeferredList
 from twisted.logger import Logger
-from twisted.python.failure import Failure
 from zope.interface import implementer
 
-from reitunnel.errors import Code, Refused, TunnelRefused
+from reitunnel.errors import Code, TransportError
 from reitunnel.hooks import NOTHING_OPENED, Opened
 from reitunnel.interfaces import ILinkFacts, ISession, ITunnel
 from reitunnel.relay import (
@@ -22,22 +20,21 @@ from reitunnel.relay import (
     Mux,
     StreamRecord,
     StreamTransport,
-    TunnelRecord,
-    host_and_port,
     shown,
 )
 from reitunnel.server.carrier import AutoCarrier, DirectCarrier, MuxCarrier
 from reitunnel.server.limits import Gauge
 from reitunnel.server.links import DataLinks
-from reitunnel.server.listening import bind_address
 from reitunnel.server.tunnel import PublicTunnel
 from reitunnel.wire.messages import DIRECT, Hello, TunnelOpen
 from reitunnel.wire.session import Role, Session, SessionLimits
 from reitunnel.wire.streams import Stream
-from reitunnel.wire.tunnels import TunnelHalf
 
 if TYPE_CHECKING:
     from reitunnel.server.server import Server
+
+_FAILURES: Final = frozenset({Code.LINK_LOST, Code.PROTOCOL, Code.TIMEOUT})
+"""The ends of a session that are failures, and not somebody's wish."""
 
 
 @implementer(ISession)
@@ -56,6 +53,9 @@ class ServerSession:
     @ivar opened_at: when it began, seconds since the epoch.
     @ivar streams_gauge: its streams, against C{limits.max_streams_per_client}.
     @ivar mux: what carries its streams, once it has begun.
+    @ivar end: how it ended, once it has.
+    @ivar on_refused: told when it is closed before it has begun, because a hook that
+        is asked about it closes it.
     """
 
     _log = Logger()
@@ -64,13 +64,17 @@ class ServerSession:
     def __init__(
         self,
         server: Server,
+        session_id: bytes,
         identity: str,
         hello: Hello,
         facts: ILinkFacts,
         default_bind: str,
     ) -> None:
+        """
+        @param hello: how the client has introduced itself.
+        """
         self.server = server
-        self.id = token_bytes(16).hex()
+        self.id = session_id.hex()
         self.secret = token_bytes(32)
         self.identity = identity
         self.instance = hello.instance
@@ -88,11 +92,14 @@ class ServerSession:
             timeouts.heartbeat_interval,
             timeouts.heartbeat_timeout,
         )
+        self.end: tuple[Code, str] | None = None
+        self.on_refused: Callable[[], None] | None = None
         self._default_bind = default_bind
         self._opened: Opened = NOTHING_OPENED
         self._tunnels: dict[int, PublicTunnel] = {}
-        self._deciding: dict[int, Deferred[None]] = {}
-        self._ports_freed: list[Deferred[None]] = []
+        self._unfinished: dict[PublicTunnel, None] = {}
+        self._begun = False
+        self._told = False
 
     @property
     def name(self) -> str:
@@ -109,11 +116,15 @@ class ServerSession:
         return self.identity, self.instance
 
     @property
-    def tunnels(self) -> Iterable[ITunnel]:
+    def tunnels(self) -> Sequence[ITunnel]:
         """
         Its open tunnels, as they are now.
         """
-        return tuple(tunnel.record for tunnel in self._tunnels.values())
+        return tuple(
+            tunnel.record
+            for tunnel in self._tunnels.values()
+            if tunnel.record.address is not None and not tunnel.record.ended
+        )
 
     def start(self, link: Link, opened: Opened) -> None:
         """
@@ -141,6 +152,7 @@ class ServerSession:
             heartbeat_interval=config.timeouts.heartbeat_interval,
             heartbeat_timeout=config.timeouts.heartbeat_timeout,
         )
+        self._begun = True
         self.mux.start()
         self._log.info(
             "client {client} connected from {peer} over {scheme}",
@@ -153,7 +165,12 @@ class ServerSession:
         """
         End the session: its tunnels close, its streams are reset.
         """
-        self.mux.close(code, reason)
+        if self._begun:
+            self.mux.close(code, reason)
+        elif self.end is None:
+            self.end = (code, reason)
+            if self.on_refused is not None:
+                self.on_refused()
 
     def drain(self, code: Code, reason: str) -> None:
         """
@@ -161,8 +178,8 @@ class ServerSession:
         public ports. What is open goes on.
         """
         self.mux.session.goaway(code, reason)
+        self._drain(code, reason)
         self.mux.changed()
-        self._close_ports(code, reason)
 
     def carrier_for(
         self, wanted: str, record: StreamRecord, transport: StreamTransport
@@ -180,38 +197,19 @@ class ServerSession:
         after = self.server.config.tuning.switch_after
         return AutoCarrier(record, transport, self.links, after)
 
-    def ports_freed(self) -> Deferred[None]:
-        """
-        Wait until every public port that the session has closed is free.
-        """
-
-        async def wait() -> None:
-            await DeferredList(self._ports_freed)
-
-        return Deferred.fromCoroutine(wait())
-
-    def reserve_stream_number(self) -> int:
-        """
-        Take a number for a stream.
-        """
-        return self.mux.session.reserve_number()
-
     # What the mux tells.
 
     def tunnel_requested(self, request: TunnelOpen) -> None:
         """
         The client asks for a tunnel.
         """
-        number = request.tunnel
-        deciding = Deferred.fromCoroutine(self._open_tunnel(request))
-        self._deciding[number] = deciding
-
-        def decided(_: object) -> None:
-            if self._deciding.get(number) is deciding:
-                del self._deciding[number]
-
-        deciding.addErrback(self._not_decided, number)
-        deciding.addBoth(decided)
+        tunnel = PublicTunnel(self, request, self._default_bind)
+        if self.mux.session.peer_draining:
+            tunnel.refuse(Code.SHUTDOWN, "the client is leaving")
+            return
+        self._tunnels[request.tunnel] = tunnel
+        self._unfinished[tunnel] = None
+        tunnel.start()
 
     def tunnel_accepted(self, tunnel: int, host: str, port: int) -> None:
         """
@@ -222,12 +220,9 @@ class ServerSession:
         """
         The client closed a tunnel.
         """
-        deciding = self._deciding.pop(tunnel, None)
-        if deciding is not None:
-            deciding.cancel()
         known = self._tunnels.get(tunnel)
         if known is not None:
-            self._forget(known, known.close(code, reason))
+            known.end(code, reason)
 
     def stream_opened(self, tunnel: int, stream: Stream, host: str, port: int) -> None:
         """
@@ -245,143 +240,58 @@ class ServerSession:
         The client is leaving: no new visitors, and when the last stream is over
         it closes the link.
         """
-        self._close_ports(code, reason)
+        self._drain(code, reason)
+        self.mux.changed()
 
     def mux_lost(self, code: Code, reason: str) -> None:
         """
         The session is over.
         """
-        for deciding in tuple(self._deciding.values()):
-            deciding.cancel()
+        self.end = (code, reason)
         self.links.close()
-        self._close_ports(code, reason)
+        self.server.session_over(self)
+        for tunnel in tuple(self._unfinished):
+            tunnel.end(code, reason)
+        self._finish()
+
+    # The parts.
+
+    def is_current(self, tunnel: PublicTunnel) -> bool:
+        """
+        Whether a tunnel's number is still its own: the client may use it again.
+        """
+        return self._tunnels.get(tunnel.record.id) is tunnel
+
+    def tunnel_over(self, tunnel: PublicTunnel) -> None:
+        """
+        A tunnel is over, and the hooks know.
+        """
+        self._unfinished.pop(tunnel, None)
+        if self.is_current(tunnel):
+            del self._tunnels[tunnel.record.id]
+        self._finish()
+
+    def _drain(self, code: Code, reason: str) -> None:
+        for tunnel in tuple(self._unfinished):
+            tunnel.drain(code, reason)
+
+    def _finish(self) -> None:
+        """
+        Tell the hooks that the session is over, once its tunnels are.
+        """
+        if self.end is None or self._unfinished or self._told:
+            return
+        self._told = True
+        code, reason = self.end
+        text = reason or code.name.lower()
         self._log.info(
             "client {client} disconnected: {reason}",
             client=self.name,
             code=code.name,
-            reason=reason or code.name.lower(),
+            reason=text,
         )
         hooks = self.server.hooks
+        if code in _FAILURES:
+            error = TransportError(text)
+            hooks.notify_error(error, f"the link of client {self.name}")
         hooks.notify_client_disconnect(self._opened, self, code, reason)
-        self.server.session_over(self)
-
-    # The parts.
-
-    async def _open_tunnel(self, request: TunnelOpen) -> None:
-        """
-        Decide on a tunnel, and open it.
-        """
-        server = self.server
-        record = TunnelRecord(
-            self,
-            request.tunnel,
-            kind=request.type,
-            bind=request.bind,
-            port=request.port,
-            target=request.target,
-            metadata=dict(request.metadata),
-            opened_at=server.reactor.seconds(),
-            hooks=server.hooks,
-            close=lambda code, reason: self._close_tunnel(request.tunnel, code, reason),
-        )
-        rule = server.config.policy.rule(self.identity)
-        try:
-            if request.type != "tcp":
-                raise TunnelRefused(Code.UNSUPPORTED, f"no {request.type!r} tunnels")
-            address = bind_address(request.bind, self._default_bind, rule)
-            if request.port and not rule.allows_port(request.port):
-                raise TunnelRefused(Code.POLICY, f"port {request.port} is not allowed")
-            opened = await server.hooks.decide_tunnel_open(record)
-        except Refused as refused:
-            self._refuse(record, Code.REFUSED, str(refused))
-            return
-        except TunnelRefused as refused:
-            self._refuse(record, refused.code, refused.reason)
-            return
-        tunnel = PublicTunnel(self, record, request.carrier, opened)
-        if not self._still_wanted(record.id):
-            server.hooks.notify_tunnel_close(
-                opened, record, Code.ABORTED, "given up before it was open"
-            )
-            return
-        try:
-            tunnel.listen(address, rule)
-        except TunnelRefused as refused:
-            self._refuse(record, refused.code, refused.reason)
-            server.hooks.notify_tunnel_close(
-                opened, record, refused.code, refused.reason
-            )
-            return
-        self._tunnels[record.id] = tunnel
-        self._log.info(
-            "{tunnel} is open: {public} -> {target}",
-            tunnel=record.label,
-            client=self.name,
-            public=shown(record.address),
-            target=record.target,
-        )
-        self.mux.session.accept_tunnel(record.id, *host_and_port(record.address))
-        self.mux.changed()
-
-    def _still_wanted(self, number: int) -> bool:
-        """
-        Whether the client still waits for an answer about a tunnel: hooks may
-        have closed the tunnel or the session while they were asked.
-        """
-        tunnel = self.mux.session.tunnels.get(number)
-        return (
-            not self.mux.lost
-            and tunnel is not None
-            and tunnel.local is TunnelHalf.PENDING
-        )
-
-    def _refuse(self, record: TunnelRecord, code: Code, reason: str) -> None:
-        self._log.info(
-            "{tunnel} refused: {reason}",
-            tunnel=record.label,
-            code=code.name,
-            reason=reason,
-        )
-        if self._still_wanted(record.id):
-            self.mux.session.refuse_tunnel(record.id, code, reason)
-            self.mux.changed()
-
-    def _not_decided(self, failure: Failure, number: int) -> None:
-        """
-        The client closed the tunnel or left while hooks were deciding, or a
-        defect showed.
-        """
-        if failure.check(CancelledError) is not None:
-            return
-        self._log.failure("cannot open a tunnel", failure=failure)
-        self.mux.session.close_tunnel(number, Code.INTERNAL, "the server failed")
-        self.mux.changed()
-
-    def _close_tunnel(self, number: int, code: Code, reason: str) -> None:
-        """
-        Close a tunnel because a hook or the embedding program wants it.
-        """
-        deciding = self._deciding.pop(number, None)
-        if deciding is not None:
-            deciding.cancel()
-        tunnel = self._tunnels.get(number)
-        if tunnel is not None:
-            self._forget(tunnel, tunnel.close(code, reason))
-        self.mux.session.close_tunnel(number, code, reason)
-        self.mux.changed()
-
-    def _close_ports(self, code: Code, reason: str) -> None:
-        """
-        Take no more visitors on any tunnel.
-        """
-        for tunnel in tuple(self._tunnels.values()):
-            self._forget(tunnel, tunnel.close(code, reason))
-
-    def _forget(self, tunnel: PublicTunnel, freed: Deferred[None]) -> None:
-        """
-        A tunnel's port is closing.
-        """
-        self._tunnels.pop(tunnel.record.id, None)
-        if not freed.called:
-            self._ports_freed.append(freed)
-            freed.addBoth(lambda _: self._ports_freed.remove(freed))

@@ -8,7 +8,7 @@ from twisted.internet.interfaces import IAddress
 
 from reitunnel.auth import CertificatePolicy, ServerAuthenticator, TokenStore
 from reitunnel.config import ServerConfig
-from reitunnel.relay import shown
+from reitunnel.relay import host_and_port, shown
 from reitunnel.server.limits import Admission
 from reitunnel.transports import (
     LinkURL,
@@ -71,14 +71,14 @@ def transport_settings_from(
     return options, settings, admission
 
 
-def default_bind_of(url: LinkURL) -> str:
+def default_bind_of(address: IAddress) -> str:
     """
     Choose the address that tunnels get when the client asks for none: the one
-    that the server listens on for links, or loopback where that is no address.
+    that the server listens on for links, or loopback where that is none.
+
+    @param address: where the server listens.
     """
-    if url.host in ("", "localhost"):
-        return "127.0.0.1"
-    return url.host
+    return host_and_port(address)[0] or "127.0.0.1"
 
 
 def shown_address(text: str, address: IAddress) -> str:

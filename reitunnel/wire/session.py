@@ -2,7 +2,7 @@
 A session after its handshake: frames of the peer in, events out; commands in,
 frames for the peer out.
 
-docs/protocol.md, "Sessions", is the specification.
+docs/protocol.md, from "Tunnels" on, is the specification.
 """
 
 from __future__ import annotations

@@ -36,7 +36,12 @@ class LostLinkTests(SynchronousTestCase):
         """
         clock = Clock()
         greeting = ClientGreeting(
-            clock, ClientAuthenticator(ClientCredentials()), "a", 10, no_session
+            clock,
+            ClientAuthenticator(ClientCredentials()),
+            "a",
+            10,
+            no_session,
+            direct=False,
         )
         link = Link(handshake_reader(), greeting, clock)
         link.makeConnection(StringTransport())

@@ -50,6 +50,7 @@ class MemoryTransport:
     @ivar outgoing: what was written and has not left.
     @ivar reading: whether the protocol wants data.
     @ivar lost: whether C{connectionLost} was called.
+    @ivar reason: what it was called with.
     @ivar aborted: how often C{abortConnection} was called.
     @ivar stalled: whether the network brings nothing to this end for now.
     """
@@ -62,6 +63,7 @@ class MemoryTransport:
         self.outgoing = bytearray()
         self.reading = True
         self.lost = False
+        self.reason: Failure | None = None
         self.aborted = 0
         self.stalled = False
         self.disconnecting = False
@@ -212,6 +214,7 @@ class MemoryTransport:
         if self.lost:
             return
         self.lost = self._fin_sent = True
+        self.reason = reason
         self.reading = False
         if self.far.outgoing:
             self.far._reset = True

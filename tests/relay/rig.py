@@ -189,13 +189,19 @@ class Rig:
         link: type[MemoryTransport] = MemorySocket,
         room: int = ROOM,
     ) -> None:
+        """
+        @param limits: of both sides.
+        @param link: what the link is.
+        @param room: of the link and of every other connection.
+        """
         limits = limits or SessionLimits()
         self.clock = Clock()
         self.server = Side(Role.SERVER, limits, self.clock)
         self.client = Side(Role.CLIENT, limits, self.clock)
         self.sides = (self.server, self.client)
         self.ends: list[MemoryTransport] = []
-        self.connect(self.server.link, self.client.link, link, room)
+        self._room = room
+        self.connect(self.server.link, self.client.link, link)
         self.server.transport, self.client.transport = self.ends
         for side in self.sides:
             side.mux.start()
@@ -216,12 +222,11 @@ class Rig:
         near: IProtocol,
         far: IProtocol,
         kind: type[MemoryTransport] = MemorySocket,
-        room: int = ROOM,
     ) -> tuple[MemoryTransport, MemoryTransport]:
         """
         Make a connection whose ends take part in L{settle}.
         """
-        ends = connect(near, far, self.clock, kind, room)
+        ends = connect(near, far, self.clock, kind, self._room)
         self.ends += ends
         return ends
 

@@ -119,7 +119,7 @@ class CloseTests(MuxTests):
         self.assertEqual(
             [
                 ("peer_drains", Code.SHUTDOWN, "stopping"),
-                ("mux_lost", Code.LINK_LOST, "the peer closed the link"),
+                ("mux_lost", Code.SHUTDOWN, "stopping"),
             ],
             self.client.owner.told[-2:],
         )

@@ -5,12 +5,16 @@ Tests of L{reitunnel.relay.pump} and L{reitunnel.relay.closing}.
 from __future__ import annotations
 
 import gc
+from errno import ECONNRESET, ETIMEDOUT
+from socket import SO_ERROR, SOL_SOCKET
+from socket import socket as Socket
 from weakref import ref
 
 from twisted.internet.address import IPv4Address
 from twisted.internet.interfaces import (
     IHalfCloseableDescriptor,
     IHalfCloseableProtocol,
+    IProcessTransport,
     IProtocolFactory,
     IPushProducer,
 )
@@ -21,7 +25,7 @@ from zope.interface.verify import verifyObject
 
 from reitunnel.errors import Code
 from reitunnel.relay import SocketEnd, SocketFactory, StreamTransport, join
-from tests.relay.memory import ROOM, MemoryTransport, Remote
+from tests.relay.memory import ROOM, MemorySocket, MemoryTransport, Remote
 from tests.relay.programs import HalfCloseable
 from tests.relay.rig import Rig
 
@@ -439,6 +443,110 @@ class JoinTests(SynchronousTestCase):
             gc.enable()
 
 
+class Handle(Socket):
+    """
+    A socket with an error that nobody has noticed.
+    """
+
+    error = 0
+
+    def getsockopt(self, *option: int) -> int:  # type: ignore[override]  # one of its forms
+        assert option == (SOL_SOCKET, SO_ERROR)
+        error, self.error = self.error, 0
+        return error
+
+
+class HandleTransport(MemorySocket):
+    """
+    A connection with a socket.
+    """
+
+    handle: Handle
+
+    def getHandle(self) -> Handle:
+        return self.handle
+
+
+class LookTests(SynchronousTestCase):
+    """
+    Resets that come while a connection is not read from.
+    """
+
+    def setUp(self) -> None:
+        self.rig = Rig()
+        self.visitor, self.target = Remote(), Remote()
+        end = SocketEnd(lambda _: None, lambda: None)
+        near, _ = self.rig.connect(end, self.visitor, HandleTransport)
+        assert isinstance(near, HandleTransport)
+        near.handle = self.handle = Handle()
+        self.addCleanup(self.handle.close)
+        stream, far = self.rig.open_stream()
+        join(end, stream)
+        join(self.rig.socket(self.target), far)
+        self.rig.settle()
+
+    def beat(self) -> None:
+        """
+        Let a heartbeat pass.
+        """
+        self.rig.clock.advance(10)
+        self.rig.settle()
+
+    def test_while_paused(self) -> None:
+        self.target.transport.pauseProducing()
+        self.visitor.transport.write(bytes(LOTS))
+        self.rig.settle()
+        self.beat()
+        self.handle.error = ECONNRESET
+        self.beat()
+        self.target.transport.resumeProducing()
+        self.rig.settle()
+        self.assertTrue(self.target.was_reset)
+        self.assertEqual([], self.rig.leftovers())
+
+    def test_after_the_half_close(self) -> None:
+        self.visitor.transport.loseWriteConnection()
+        self.rig.settle()
+        self.beat()
+        self.assertEqual(0, self.target.transport.far.aborted)
+        self.handle.error = ETIMEDOUT
+        self.beat()
+        self.assertEqual(1, self.target.transport.far.aborted)
+        self.assertEqual([], self.rig.leftovers())
+
+    def test_while_it_is_read(self) -> None:
+        """
+        The reactor finds out by itself, and must: the kernel tells it once.
+        """
+        self.handle.error = ECONNRESET
+        self.beat()
+        self.assertEqual(ECONNRESET, self.handle.error)
+        self.assertFalse(self.target.was_reset)
+
+    def test_no_socket(self) -> None:
+        """
+        There are connections without one.
+        """
+        self.target.transport.loseWriteConnection()
+        self.rig.settle()
+        self.beat()
+        self.assertEqual([None, None], [self.visitor.lost, self.target.lost])
+
+
+class Pipes(StringTransport):
+    """
+    The pipes to a process, which cannot be reset.
+
+    @ivar closed_inputs: how often its standard input was closed.
+    """
+
+    abortConnection = property()
+    closed_inputs = 0
+
+    def closeStdin(self) -> None:
+        self.closed_inputs += 1
+
+
 class TransportsTests(SynchronousTestCase):
     """
     Targets whose connections cannot be half-closed, or not even aborted.
@@ -526,9 +634,6 @@ class TransportsTests(SynchronousTestCase):
         Where there is no way to abort, as with a process, closing must do.
         """
 
-        class Pipes(StringTransport):
-            abortConnection = property()
-
         end = SocketEnd(lambda _: None, lambda: None)
         pipes = Pipes()
         end.makeConnection(pipes)
@@ -539,6 +644,28 @@ class TransportsTests(SynchronousTestCase):
         self.assertFalse(self.rig.client.mux.lost)
         end.connectionLost()
         self.rig.settle()
+        self.assertEqual([], self.rig.leftovers())
+
+    def test_process(self) -> None:
+        """
+        The half-close of a process is the end of its standard input.
+        """
+        pipes = Pipes()
+        alsoProvides(pipes, IProcessTransport)
+        end = SocketEnd(lambda _: None, lambda: None)
+        end.makeConnection(pipes)
+        self.pump(end)
+        self.visitor.transport.write(b"last words")
+        self.visitor.transport.loseWriteConnection()
+        self.rig.settle()
+        self.assertEqual(b"last words", pipes.value())
+        self.assertEqual(1, pipes.closed_inputs)
+        self.assertFalse(pipes.disconnecting)
+        end.dataReceived(b"answer")
+        end.connectionLost()
+        self.rig.settle()
+        self.assertEqual(b"answer", self.visitor.received)
+        self.assertTrue(self.visitor.finished)
         self.assertEqual([], self.rig.leftovers())
 
     def test_half_close_is_not_passed_below(self) -> None:

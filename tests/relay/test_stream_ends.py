@@ -224,7 +224,7 @@ class EndTests(SynchronousTestCase):
         self.rig.settle()
         self.rig.close()
         self.assertEqual([], self.rig.clock.getDelayedCalls())
-        self.assertEqual([Code.LINK_LOST], self.program.codes)
+        self.assertEqual([Code.CLOSED], self.program.codes)
 
     def test_linger(self) -> None:
         """

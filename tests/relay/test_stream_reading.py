@@ -362,7 +362,7 @@ class BrokenProgramTests(SynchronousTestCase):
         self.between()
         self.rig.stream_between(self.bystander, HalfCloseable())
         self.rig.close()
-        self.assertEqual([Code.LINK_LOST], self.bystander.codes)
+        self.assertEqual([Code.CLOSED], self.bystander.codes)
         self.assertEqual(1, len(self.rig.server.told("mux_lost")))
         self.assertEqual(1, len(self.flushLoggedErrors(ValueError)))
 

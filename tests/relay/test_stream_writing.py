@@ -13,6 +13,7 @@ from zope.interface.verify import verifyObject
 
 from reitunnel.errors import Code
 from reitunnel.interfaces import IHalfCloseTransport
+from reitunnel.relay.stream import LINGER
 from tests.relay.memory import HERE, THERE
 from tests.relay.programs import HalfCloseable, Plain, Producer, fail
 from tests.relay.rig import Rig
@@ -416,6 +417,41 @@ class PushProducerTests(WritingTests):
         self.rig.settle()
         self.assertEqual([Code.NONE], self.program.codes)
         self.assertEqual([Code.NONE], self.reader.codes)
+        self.assertEqual([], self.rig.leftovers())
+
+    def test_half_close_while_paused_and_again(self) -> None:
+        """
+        The second time it need not wait.
+        """
+        self.register()
+        self.fill()
+        self.near.loseWriteConnection()
+        self.empty()
+        self.near.loseWriteConnection()
+        self.rig.settle()
+        self.assertEqual("finished", self.reader.told[-1])
+        self.far.loseConnection()
+        self.near.loseConnection()
+        self.rig.settle()
+        self.assertEqual([Code.NONE], self.program.codes)
+
+    def test_close_while_paused_and_never_unregister(self) -> None:
+        """
+        There are protocols that forget their producers. On TCP their connections
+        would stay for ever.
+        """
+        self.register()
+        self.fill()
+        self.near.loseConnection()
+        self.empty()
+        self.assertNotIn("finished", self.reader.told)
+        for _ in range(round(LINGER)):
+            self.rig.clock.advance(1)
+            self.rig.settle()
+        self.assertEqual("finished", self.reader.told[-1])
+        self.far.loseConnection()
+        self.rig.settle()
+        self.assertEqual([Code.NONE], self.program.codes)
         self.assertEqual([], self.rig.leftovers())
 
     def test_lost_while_closing(self) -> None:

@@ -18,8 +18,9 @@ from reitunnel.wire.events import (
 from reitunnel.wire.frames import FrameKind, encode_frame
 from reitunnel.wire.messages import encode_number, encode_total
 from reitunnel.wire.streams import Half
-from tests.wire.test_session import KIB, SessionTestCase, kinds, sent
+from tests.wire.session_case import SessionTestCase, kinds, sent
 
+KIB = 1024
 LINK = 7
 
 

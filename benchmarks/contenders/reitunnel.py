@@ -1,0 +1,207 @@
+"""
+Reitunnel: its server and its client, as users run them.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+from benchmarks.contenders.base import Opened, Site, Via, straight
+from benchmarks.errors import Unavailable
+from benchmarks.running.ports import LOOPBACK
+from benchmarks.running.programs import Program
+from reitunnel.auth import new_token
+
+TRANSPORTS = ("tcp", "tls", "ws", "wss")
+CARRIERS = ("mux", "direct", "auto")
+
+_PROGRAM = Path(sys.executable).parent / "reitunnel"
+_LOAD = "import reitunnel; reitunnel.load_client_config(None, {keys!r}, environ={{}})"
+_RUN = "import sys; from reitunnel.service.command import main; sys.exit(main())"
+_PATH = {"ws": "/tunnel", "wss": "/tunnel"}
+_SECURE = ("tls", "wss")
+
+
+@dataclass(frozen=True)
+class Reitunnel:
+    """
+    One transport and one carrier.
+
+    @ivar server_keys: what the server's configuration has besides the usual, by the
+        key's path.
+    @ivar client_keys: the same for the client.
+    @ivar other: the checkout that it is run from, if not this one.
+    @ivar variant: what that is called.
+    """
+
+    transport: str
+    carrier: str
+    server_keys: Mapping[str, Any] = field(default_factory=dict)
+    client_keys: Mapping[str, Any] = field(default_factory=dict)
+    other: Path | None = None
+    variant: str = ""
+
+    @property
+    def kind(self) -> str:
+        """
+        The transport and the carrier.
+        """
+        return f"{self.transport} {self.carrier}"
+
+    @property
+    def name(self) -> str:
+        """
+        The same, and the variant.
+        """
+        return f"{self.kind} ({self.variant})" if self.variant else self.kind
+
+    @property
+    def encrypted(self) -> bool:
+        """
+        Whether it uses TLS.
+        """
+        return self.transport in _SECURE
+
+    def check(self) -> None:
+        """
+        @raise Unavailable: if this version does not have the carrier.
+        """
+        if not takes_carrier(self.carrier, self.other):
+            raise Unavailable(f"the client takes no carrier {self.carrier!r} yet")
+        if self.carrier == "auto" and not takes_carrier("direct", self.other):
+            raise Unavailable("auto is the mux until there is a direct carrier")
+
+    def open(self, site: Site, targets: Sequence[int], via: Via = straight) -> Opened:
+        """
+        Start a server and a client.
+        """
+        directory = site.new_directory()
+        server, port = self.start_server(site, directory)
+        client = self.start_client(site, directory, via(port), targets)
+        found = client.lines_like(r" is open: \S+:(\d+) -> \S+:(\d+)", len(targets))
+        # In the order of the answers, which need not be that of the questions.
+        public = {int(match[2]): int(match[1]) for _, match in found}
+        return Opened([public[target] for target in targets], (server, client))
+
+    def start_server(self, site: Site, directory: Path) -> tuple[Program, int]:
+        """
+        Start a server.
+
+        @param directory: for its files; the client's token comes there too.
+        @return: the program, and the port that it listens on for links.
+        """
+        token, verifier = new_token("bench")
+        site.write(directory, "token", token)
+        keys: dict[str, Any] = {
+            "listen": [self._url(0)],
+            "auth.tokens": str(site.write(directory, "tokens.toml", verifier)),
+        }
+        if self.encrypted:
+            keys["pem"] = str(site.pem)
+        config = site.write(
+            directory, "server.toml", toml({**keys, **self.server_keys})
+        )
+        server = self._start(site, "server", config)
+        ((_, match),) = server.lines_like(r"listening on \S+:(\d+)")
+        return server, int(match[1])
+
+    def start_client(
+        self, site: Site, directory: Path, port: int, targets: Sequence[int]
+    ) -> Program:
+        """
+        Start a client.
+
+        @param directory: that of the server.
+        @param port: of the server.
+        @param targets: their ports. The server chooses the public ones.
+        """
+        keys: dict[str, Any] = {
+            "server": self._url(port),
+            "token_file": str(directory / "token"),
+            "carrier": self.carrier,
+        }
+        if self.encrypted:
+            keys["ca"] = str(site.ca)
+        tunnels = [
+            f'[[tunnels]]\nport = 0\ntarget = "{LOOPBACK}:{target}"\n'
+            for target in targets
+        ]
+        text = toml({**keys, **self.client_keys}) + "".join(tunnels)
+        config = site.write(directory, "client.toml", text)
+        return self._start(site, "client", config)
+
+    def _start(self, site: Site, command: str, config: Path) -> Program:
+        """
+        Run a command of Reitunnel's.
+        """
+        name = f"reitunnel {command} ({self.name})"
+        arguments = (command, "--config", str(config))
+        if self.other is None:
+            return site.programs.start(name, _PROGRAM, *arguments)
+        return site.programs.start(
+            name,
+            *(sys.executable, "-P", "-c", _RUN),
+            *arguments,
+            environ=_environ(self.other),
+        )
+
+    def _url(self, port: int) -> str:
+        path = _PATH.get(self.transport, "")
+        return f"{self.transport}://{LOOPBACK}:{port}{path}"
+
+
+def variant_of(name: str) -> str:
+    """
+    Give the variant in a contender's name; empty if there is none.
+    """
+    _, _, variant = name.partition(" (")
+    return variant.removesuffix(")")
+
+
+def toml(keys: Mapping[str, Any]) -> str:
+    """
+    Write keys as TOML, which has texts, numbers and lists of them as JSON has.
+    """
+    return "".join(f"{key} = {json.dumps(value)}\n" for key, value in keys.items())
+
+
+@cache
+def takes_carrier(carrier: str, other: Path | None) -> bool:
+    """
+    Whether a client's configuration may name a carrier.
+
+    @param other: the checkout that is asked, if not this one.
+    """
+    keys = {
+        "server": f"tcp://{LOOPBACK}:1",
+        "carrier": carrier,
+        "tunnels": [f"0:{LOOPBACK}:1"],
+    }
+    done = subprocess.run(
+        [sys.executable, "-P", "-c", _LOAD.format(keys=keys)],
+        env={**os.environ, **_environ(other)},
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.PIPE,
+        timeout=60,
+        check=False,
+    )
+    errors = done.stderr.decode(errors="replace").strip()
+    if done.returncode and "carrier: " not in errors:
+        raise Unavailable(f"reitunnel: {errors.splitlines()[-1]}")
+    return not done.returncode
+
+
+def _environ(other: Path | None) -> dict[str, str]:
+    """
+    What runs Reitunnel from a checkout.
+    """
+    return {} if other is None else {"PYTHONPATH": str(other)}

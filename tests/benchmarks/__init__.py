@@ -1,0 +1,5 @@
+"""
+Tests of what C{make bench} runs.
+"""
+
+from __future__ import annotations

@@ -1,0 +1,3 @@
+"""
+Real programs through real tunnels, over every transport.
+"""

@@ -1,0 +1,5 @@
+"""
+Tests of the server.
+"""
+
+from __future__ import annotations

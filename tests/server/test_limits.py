@@ -1,0 +1,272 @@
+"""
+Limits: what counts, what is refused, and that it is given back.
+"""
+
+from __future__ import annotations
+
+from twisted.internet.address import IPv4Address, UNIXAddress
+from twisted.internet.interfaces import IAddress, ITransport
+from twisted.internet.testing import StringTransport
+from twisted.logger import capturedLogs
+from twisted.trial.unittest import SynchronousTestCase
+from zope.interface.verify import verifyObject
+
+from reitunnel import Code
+from reitunnel.config.settings import Limits, ServerTimeouts
+from reitunnel.interfaces import ILinkAdmission
+from reitunnel.server.limits import Admission, Gauge
+from reitunnel.wire.frames import FrameKind
+from reitunnel.wire.messages import TunnelEnded, TunnelOpened, known_code
+from tests.pair import Pair, server_config
+from tests.server.raw import RawClient, raw_client
+
+
+class GaugeTests(SynchronousTestCase):
+    def test_edge(self) -> None:
+        gauge = Gauge("limits.some", 2)
+        self.assertEqual([True, True, False], [gauge.take() for _ in range(3)])
+        self.assertEqual((2, True), (gauge.used, gauge.full))
+        gauge.give()
+        self.assertEqual((1, False), (gauge.used, gauge.full))
+        self.assertEqual([True, False], [gauge.take() for _ in range(2)])
+
+    def test_says_so_once(self) -> None:
+        """
+        Once when it is reached, and again after half of it was free.
+        """
+        gauge = Gauge("limits.some", 4)
+        for _ in range(4):
+            gauge.take()
+        with capturedLogs() as logs:
+            gauge.take()
+            gauge.take()
+            gauge.give()
+            gauge.take()
+            gauge.take()
+        self.assertEqual(1, len(logs))
+        self.assertEqual(("limits.some", 4), (logs[0]["key"], logs[0]["limit"]))
+        gauge.give()
+        gauge.give()
+        gauge.take()
+        gauge.take()
+        with capturedLogs() as logs:
+            gauge.take()
+        self.assertEqual(1, len(logs))
+
+
+def transport(address: IAddress) -> ITransport:
+    made: ITransport = StringTransport(peerAddress=address)
+    return made
+
+
+def from_host(host: str) -> ITransport:
+    return transport(IPv4Address("TCP", host, 50000))
+
+
+class AdmissionTests(SynchronousTestCase):
+    def test_provides(self) -> None:
+        verifyObject(ILinkAdmission, Admission(1, 1))
+
+    def test_all(self) -> None:
+        admission = Admission(2, 2)
+        first, second, third = (from_host(f"192.0.2.{n}") for n in (1, 2, 3))
+        self.assertEqual(
+            [True, True, False], [admission.admit(t) for t in (first, second, third)]
+        )
+        admission.gone(first)
+        self.assertTrue(admission.admit(third))
+
+    def test_one_address(self) -> None:
+        admission = Admission(10, 2)
+        first, second, third = (from_host("192.0.2.1") for _ in range(3))
+        self.assertEqual(
+            [True, True, False], [admission.admit(t) for t in (first, second, third)]
+        )
+        self.assertTrue(admission.admit(from_host("192.0.2.2")))
+        admission.gone(second)
+        self.assertTrue(admission.admit(third))
+
+    def test_twice(self) -> None:
+        """
+        A connection counts once, however often it is asked for or gone.
+        """
+        admission = Admission(2, 2)
+        first, second = from_host("192.0.2.1"), from_host("192.0.2.1")
+        self.assertTrue(admission.admit(first))
+        self.assertTrue(admission.admit(first))
+        self.assertTrue(admission.admit(second))
+        admission.gone(first)
+        admission.gone(first)
+        self.assertTrue(admission.admit(from_host("192.0.2.1")))
+        self.assertFalse(admission.admit(from_host("192.0.2.1")))
+
+    def test_refused_is_not_counted(self) -> None:
+        admission = Admission(1, 5)
+        first, second = from_host("192.0.2.1"), from_host("192.0.2.1")
+        admission.admit(first)
+        self.assertFalse(admission.admit(second))
+        admission.gone(second)
+        self.assertFalse(admission.admit(second))
+        admission.gone(first)
+        self.assertTrue(admission.admit(second))
+
+    def test_unix_socket(self) -> None:
+        """
+        Unix sockets have no address: they share nothing but the whole.
+        """
+        admission = Admission(3, 1)
+        self.assertEqual(
+            [True, True, True, False],
+            [admission.admit(transport(UNIXAddress(None))) for _ in range(4)],
+        )
+
+
+class HandshakeLimitTests(SynchronousTestCase):
+    """
+    Links in their handshakes.
+    """
+
+    def serve(self, **limits: int) -> Pair:
+        pair = Pair(
+            server=server_config(
+                limits=Limits(**limits), timeouts=ServerTimeouts(handshake=10.0)
+            )
+        ).start_server()
+        self.addCleanup(lambda: self.assertEqual([], pair.stop()))
+        return pair
+
+    def test_all(self) -> None:
+        pair = self.serve(max_handshakes=2)
+        clients = [raw_client(pair.reactor, f"192.0.2.{n}") for n in (1, 2, 3)]
+        self.assertEqual([True, True, False], [each.lost is None for each in clients])
+
+    def test_one_address(self) -> None:
+        pair = self.serve(max_handshakes_per_address=2)
+        clients = [
+            raw_client(pair.reactor, host)
+            for host in ("192.0.2.1", "192.0.2.1", "192.0.2.1", "192.0.2.2")
+        ]
+        self.assertEqual(
+            [True, True, False, True], [each.lost is None for each in clients]
+        )
+
+    def check_released(self, pair: Pair) -> None:
+        """
+        There is room for one more, and for one alone.
+        """
+        clients = [raw_client(pair.reactor) for _ in range(2)]
+        self.assertEqual([True, False], [each.lost is None for each in clients])
+
+    def test_released_by_welcome(self) -> None:
+        """
+        Authenticated clients do not count.
+        """
+        pair = self.serve(max_handshakes=1)
+        raw_client(pair.reactor).log_in()
+        self.check_released(pair)
+
+    def test_released_by_refusal(self) -> None:
+        pair = self.serve(max_handshakes=1)
+        client = raw_client(pair.reactor)
+        client.respond()
+        self.assertEqual(Code.PROTOCOL, client.refused()[0])
+        self.check_released(pair)
+
+    def test_refused_but_still_there(self) -> None:
+        """
+        A client that is turned away counts until its connection is closed, which
+        is a matter of seconds even if it does not want to.
+        """
+        pair = self.serve(max_handshakes=1)
+        client = raw_client(pair.reactor)
+        client.transport.pauseProducing()
+        client.respond()
+        second = raw_client(pair.reactor)
+        self.assertIsNotNone(second.lost)
+        pair.reactor.advance(5)
+        self.check_released(pair)
+        client.transport.resumeProducing()
+
+    def test_released_by_time_out(self) -> None:
+        pair = self.serve(max_handshakes=1)
+        raw_client(pair.reactor)
+        pair.reactor.advance(10)
+        self.check_released(pair)
+
+    def test_released_by_leaving(self) -> None:
+        pair = self.serve(max_handshakes=1)
+        raw_client(pair.reactor).transport.abortConnection()
+        pair.reactor.settle()
+        self.check_released(pair)
+
+    def test_released_once(self) -> None:
+        """
+        The end of a session gives nothing back: the handshake did.
+        """
+        pair = self.serve(max_handshakes=1)
+        client = raw_client(pair.reactor)
+        client.log_in()
+        client.transport.abortConnection()
+        pair.reactor.settle()
+        self.check_released(pair)
+
+
+class ClientLimitTests(SynchronousTestCase):
+    def test_edge(self) -> None:
+        pair = Pair(server=server_config(limits=Limits(max_clients=2))).start_server()
+        clients = [raw_client(pair.reactor) for _ in range(4)]
+        clients[0].log_in("a")
+        clients[1].log_in("b")
+        self.turned_away(clients[2])
+        self.assertEqual(["client+", "client+ 2"], pair.told_server.lines[1:])
+        clients[0].transport.abortConnection()
+        pair.reactor.settle()
+        clients[3].log_in("d")
+        self.assertEqual(["b", "d"], [each.instance for each in pair.server.sessions])
+        self.assertEqual([], pair.stop())
+
+    def turned_away(self, client: RawClient) -> None:
+        client.hello("c")
+        client.frames.clear()
+        client.respond()
+        self.assertEqual(
+            (Code.LIMIT, "the server has too many clients"), client.refused()
+        )
+
+
+class TunnelLimitTests(SynchronousTestCase):
+    """
+    C{max_tunnels}. Those that are being decided on count; those that were refused or
+    closed do not.
+    """
+
+    def setUp(self) -> None:
+        self.pair = Pair(
+            server=server_config(limits=Limits(max_tunnels=2))
+        ).start_server()
+        self.addCleanup(lambda: self.assertEqual([], self.pair.stop()))
+        self.client = raw_client(self.pair.reactor)
+        self.client.log_in()
+
+    def refused(self) -> Code:
+        ended = self.client.take(FrameKind.TUNNEL_REFUSED, TunnelEnded)
+        self.client.send(FrameKind.TUNNEL_CLOSE, TunnelEnded(ended.tunnel, Code.CLOSED))
+        return known_code(ended.code)
+
+    def test_edge(self) -> None:
+        for number in (1, 2):
+            self.client.ask(number, 6000 + number)
+            self.client.take(FrameKind.TUNNEL_OPENED, TunnelOpened)
+        self.client.ask(3, 6003)
+        self.assertEqual(Code.LIMIT, self.refused())
+        self.client.send(FrameKind.TUNNEL_CLOSE, TunnelEnded(1, Code.CLOSED))
+        self.client.take(FrameKind.TUNNEL_CLOSE, TunnelEnded)
+        self.client.ask(4, 6004)
+        self.client.take(FrameKind.TUNNEL_OPENED, TunnelOpened)
+
+    def test_refused(self) -> None:
+        for number in range(1, 5):
+            self.client.ask(number, 80)
+            self.assertEqual(Code.POLICY, self.refused())
+        self.client.ask(9, 6000)
+        self.client.take(FrameKind.TUNNEL_OPENED, TunnelOpened)
