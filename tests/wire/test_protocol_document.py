@@ -19,6 +19,7 @@ from reitunnel.wire import messages
 from reitunnel.wire.frames import FrameKind, FrameReader, encode_frame, encode_header
 from reitunnel.wire.handshake import ServerHandshake
 from reitunnel.wire.messages import Challenge, Hello, Response, Welcome
+from reitunnel.wire.proofs import client_proof, server_proof
 from tests.quality.fences import Block, fenced_blocks
 from tests.wire.example import (
     SERVER_NONCE,
@@ -38,6 +39,8 @@ MESSAGES: dict[str, type[Struct]] = {
     "`CHALLENGE`": messages.Challenge,
     "`RESPONSE`": messages.Response,
     "`WELCOME`": messages.Welcome,
+    "`ATTACH`": messages.Attach,
+    "`ATTACHED`": messages.Attached,
     "`TUNNEL_OPEN`": messages.TunnelOpen,
     "`TUNNEL_OPENED`": messages.TunnelOpened,
     "`TUNNEL_REFUSED`, `TUNNEL_CLOSE`": messages.TunnelEnded,
@@ -50,6 +53,8 @@ HANDSHAKE_SENDERS = {
     FrameKind.RESPONSE: "client",
     FrameKind.WELCOME: "server",
     FrameKind.REFUSED: "server",
+    FrameKind.ATTACH: "client",
+    FrameKind.ATTACHED: "server",
 }
 UNITS = {"KiB": 1 << 10, "MiB": 1 << 20}
 
@@ -180,6 +185,18 @@ class ExampleTests(SynchronousTestCase):
         self.assertEqual(stated, read)
         sent = [frame for each in conversation() for frame in split_frames(each.data)]
         self.assertEqual(b"".join(sent), data)
+
+
+class ProofTests(SynchronousTestCase):
+    def test_proofs(self) -> None:
+        """
+        The proofs of the example are those that the code makes.
+        """
+        attach = messages.Attach([1], b"sixteen random B", 1, b"\x11" * 32)
+        secret, challenge = b"thirty-two random bytes, for now", b"\x22" * 32
+        for side, make in (("client", client_proof), ("server", server_proof)):
+            proof = make(secret, attach, challenge, NO_BINDING.input).hex()
+            self.assertIn(f"\n{side}  {proof}\n", section("Data links"))
 
 
 class ProgramTests(SynchronousTestCase):
