@@ -99,6 +99,10 @@ def check_client(
         if port and count > 1:
             where = f"port {port} of {bind}" if bind else f"port {port}"
             yield Finding("tunnels", f"{where} is asked for twice")
+    if config.carrier == "direct" and not config.pool_size:
+        yield Finding(
+            "pool_size", 'carrier = "direct" needs at least 1 data link', ("carrier",)
+        )
     if config.retry.initial_delay > config.retry.max_delay:
         yield Finding(
             "retry.initial_delay",

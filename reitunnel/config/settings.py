@@ -182,7 +182,7 @@ class Limits(Settings, frozen=True, kw_only=True):
     max_conns: Count = 20000
     max_handshakes: Count = 1024
     max_handshakes_per_address: Count = 128
-    max_links_per_client: Annotated[int, Meta(ge=0, le=1000)] = 128
+    max_links_per_client: Annotated[int, Meta(ge=0, le=100000)] = 1024
     max_session_bytes: Annotated[int, Meta(ge=1048576, le=1073741824)] = 67108864
 
 

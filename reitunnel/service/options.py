@@ -94,7 +94,9 @@ CLIENT: Final = (
          "[default: prefer]"),
     Flag("client-id", "client_id", "What tells this client from others with the same "
          "token; another one with the same id is replaced"),
-    Flag("carrier", "carrier", "How bytes travel: auto or mux [default: auto]"),
+    Flag("carrier", "carrier", "How bytes travel: auto, mux or direct "
+         "[default: auto]"),
+    Flag("pool-size", "pool_size", "Data links that are kept ready [default: 10]"),
     *COMMON,
 )  # fmt: skip
 """What a client has, besides what repeats."""
@@ -105,7 +107,7 @@ _CHOICES: Final = {
     "log-level": ("debug", "info", "warn", "error", "critical"),
     "require": ("all", "any"),
     "channel-binding": ("require", "prefer", "never"),
-    "carrier": ("auto", "mux"),
+    "carrier": ("auto", "mux", "direct"),
 }
 _COMPLETION: Final = "--_shell-completion"
 """By this a shell asks what could come next."""

@@ -243,6 +243,18 @@ class ClientCombinationTests(LoadingTestCase):
         self.client(TO + bound)
         self.client(TO + 2 * tunnel.replace("6000", "0"))
 
+    def test_direct_carrier_without_data_links(self) -> None:
+        self.refused(
+            'carrier = "direct"\npool_size = 0\n' + TO,
+            'pool_size: carrier = "direct" needs at least 1 data link',
+        )
+        self.refused(
+            'carrier = "pigeon"\npool_size = 0\n' + TO,
+            'carrier: expected one of "auto", "direct", "mux", got "pigeon"',
+        )
+        self.client("pool_size = 0\n" + TO)
+        self.client('carrier = "direct"\npool_size = 1\n' + TO)
+
     def test_delays(self) -> None:
         self.refused(
             "retry = { initial_delay = 2, max_delay = 1.5 }\n" + TO,

@@ -577,12 +577,23 @@ class MistakeTests(LoadingTestCase):
                 self.mistakes(self.client, f'client_id = "{value}"\n' + TO),
             )
 
-    def test_direct_carrier(self) -> None:
-        self.assertEqual("mux", self.client('carrier = "mux"\n' + TO).carrier)
+    def test_carrier(self) -> None:
+        for carrier in ("auto", "mux", "direct"):
+            config = self.client(f'carrier = "{carrier}"\n' + TO)
+            self.assertEqual(carrier, config.carrier)
         self.assertEqual(
-            ['carrier: expected one of "auto", "mux", got "direct"'],
-            self.mistakes(self.client, 'carrier = "direct"\n' + TO),
+            ['carrier: expected one of "auto", "direct", "mux", got "pigeon"'],
+            self.mistakes(self.client, 'carrier = "pigeon"\n' + TO),
         )
+
+    def test_pool_size(self) -> None:
+        for size in (0, 1, 100):
+            self.assertEqual(size, self.client(f"pool_size = {size}\n" + TO).pool_size)
+        for size in (-1, 101):
+            self.assertEqual(
+                [f"pool_size: expected an integer from 0 to 100, got {size}"],
+                self.mistakes(self.client, f"pool_size = {size}\n" + TO),
+            )
 
     def test_one_line_each(self) -> None:
         """

@@ -241,8 +241,8 @@ class ClientOptionsTests(SynchronousTestCase):
             "tls://example.com:7000", "-R", "0:h:1", "--ca", f"{directory}/ca",
             "--pem", f"{directory}/pem", "--server-name", "name", "--token-file",
             f"{directory}/token", "--channel-binding", "require", "--client-id", "id",
-            "--carrier", "mux", "--timeout", "9", "--drain-timeout", "1.5",
-            "--preset", "throughput", "--buffer-size", "16384", "--log-format", "json",
+            "--carrier", "direct", "--pool-size", "3", "--timeout", "9",
+            "--drain-timeout", "1.5", "--preset", "throughput", "--buffer-size", "16384", "--log-format", "json",
             "--log-level", "error", "--insecure-plaintext",
         )  # fmt: skip
         self.assertEqual(("ca", "pem"), tuple(
@@ -250,12 +250,13 @@ class ClientOptionsTests(SynchronousTestCase):
         ))  # fmt: skip
         self.assertEqual("secret", config.token.reveal() if config.token else "")
         self.assertEqual(
-            ("name", "require", "id", "mux"),
+            ("name", "require", "id", "direct", 3),
             (
                 config.server_name,
                 config.channel_binding,
                 config.client_id,
                 config.carrier,
+                config.pool_size,
             ),
         )
         self.assertEqual((9.0, 1.5), (config.timeouts.connect, config.timeouts.drain))
