@@ -76,8 +76,9 @@ def hand_over(
     unregistered. The other direction goes on.
 
     Data that C{source} has read already may still come to its protocol, and is to be
-    written to C{sink} as before. If C{source} turns out to have ended, or either of
-    the two is closed, the direction is not worth moving: cancel.
+    written to C{sink} as before; nothing may resume C{source}. If C{source} turns out
+    to have ended, or either of the two is closed, the direction is not worth moving:
+    cancel.
 
     @param sink: a transport whose C{loseWriteConnection} was not called.
     @return: fires when the direction is ready: start it at once. Fails with
@@ -85,9 +86,10 @@ def hand_over(
         told to close. It can be cancelled; C{source} is then
         to be resumed, if it shall go on.
     """
+    # The producer may be the source, or resume it.
+    sink.unregisterProducer()
     source.pauseProducing()
-    flush = _Flush(reactor, sink)
-    return flush.done
+    return _Flush(reactor, sink).done
 
 
 @implementer(IPullProducer)
@@ -132,7 +134,6 @@ class _Flush:
         if not transport.connected:
             self.stopProducing()
             return
-        transport.unregisterProducer()
         transport.registerProducer(self, False)
         self._begun = True
         transport.startWriting()

@@ -45,9 +45,9 @@ class Pipe(NamedTuple):
 class Pipes:
     """
     Pipes for all streams of a process. A direction has one only while bytes are in
-    it: an idle stream costs none. Streams that wait for slow readers keep theirs, and
-    so that they do not use up the user's share, only some pipes are large; the others
-    are as the system makes them (64 KiB, on Linux).
+    it: an idle stream costs none. Streams that wait for slow readers keep theirs; so
+    that they do not use up the user's share, few are large. The others are as the
+    system makes them: 64 KiB, on Linux.
     """
 
     def __init__(self, size: int = LARGE_SIZE, large: int = LARGE_PIPES) -> None:
@@ -57,23 +57,23 @@ class Pipes:
         """
         self._size = size
         self._large_left = large
-        # The large ones come last.
-        self._idle: list[Pipe] = []
+        self._idle: dict[bool, list[Pipe]] = {True: [], False: []}
 
-    def take(self) -> Pipe:
+    def take(self, large: bool = True) -> Pipe:
         """
         Take an empty pipe.
 
+        @param large: whether a large one is wanted. If there is none left, it is not.
         @raise NoPipe: when there are no descriptors left.
         """
-        idle = self._idle
-        if idle and (idle[-1].large or not self._large_left):
-            return idle.pop()
+        large = large and (self._large_left > 0 or bool(self._idle[True]))
+        if self._idle[large]:
+            return self._idle[large].pop()
         try:
             reading, writing = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
         except OSError as error:
             raise NoPipe(f"no pipe for a stream: {error.strerror}") from error
-        large = self._large_left > 0 and self._enlarge(writing)
+        large = large and self._enlarge(writing)
         size = fcntl.fcntl(writing, fcntl.F_GETPIPE_SZ)
         return Pipe(reading, writing, size, large)
 
@@ -81,12 +81,10 @@ class Pipes:
         """
         Give an empty pipe back.
         """
-        if len(self._idle) >= _KEPT:
+        if sum(map(len, self._idle.values())) >= _KEPT:
             self.destroy(pipe)
-        elif pipe.large:
-            self._idle.append(pipe)
         else:
-            self._idle.insert(0, pipe)
+            self._idle[pipe.large].append(pipe)
 
     def destroy(self, pipe: Pipe) -> None:
         """
@@ -101,8 +99,9 @@ class Pipes:
         """
         Close the idle pipes.
         """
-        while self._idle:
-            self.destroy(self._idle.pop())
+        for idle in self._idle.values():
+            while idle:
+                self.destroy(idle.pop())
 
     def _enlarge(self, descriptor: int) -> bool:
         try:

@@ -14,7 +14,7 @@ from enum import Enum
 from functools import partial
 from typing import Final
 
-from twisted.internet.interfaces import IReactorFDSet
+from twisted.internet.interfaces import IReactorFDSet, IReactorTime
 from twisted.internet.tcp import Connection
 from twisted.logger import Logger
 from twisted.python.failure import Failure
@@ -26,6 +26,11 @@ TURN: Final = 1 << 20
 """
 Bytes that a direction may move before other sockets get their turn: less than a
 millisecond, while the turn itself costs a few hundredths of that.
+"""
+FAST: Final = 32 << 20
+"""
+Bytes in a second that a sink must take, where it makes the direction wait, for that
+to get a large pipe.
 """
 _FLAGS: Final = getattr(os, "SPLICE_F_NONBLOCK", 0)
 _COPY: Final = 1 << 16
@@ -60,6 +65,7 @@ class _Flow:
 
     def __init__(
         self,
+        seconds: Callable[[], float],
         pipes: Pipes,
         source: End,
         sink: End,
@@ -72,6 +78,10 @@ class _Flow:
         self._pipes = pipes
         self._pipe: Pipe | None = None
         self._held = 0
+        self._seconds = seconds
+        self._slow = False
+        self._moved = 0
+        self._moved_since = 0.0
         self._on_read = on_read
         self._on_written = on_written
 
@@ -80,6 +90,7 @@ class _Flow:
         Move from the next turn of the reactor on.
         """
         self.state = _State.MOVING
+        self._moved_since = self._seconds()
         self.source.want_read(True)
 
     def move(self, readable: bool) -> bool:
@@ -97,8 +108,12 @@ class _Flow:
         """
         left = TURN
         ended = False
+        waited = bool(self._held)
         while self._drain() and left > 0 and self.state is _State.MOVING:
-            pipe = self._pipe = self._pipe or self._pipes.take()
+            if waited:
+                self._choose_pipe()
+                waited = False
+            pipe = self._pipe = self._pipe or self._pipes.take(not self._slow)
             count = self._fill(pipe, readable)
             if not count:
                 ended = count == 0
@@ -124,6 +139,16 @@ class _Flow:
         Give up what is held.
         """
         self.state = _State.OVER
+        self._let_go()
+
+    def _choose_pipe(self) -> None:
+        """
+        See how fast the sink takes bytes, now that it has taken what waited for it,
+        and what kind of pipe is to wait for it the next time.
+        """
+        now = self._seconds()
+        self._slow = self._moved < FAST * (now - self._moved_since)
+        self._moved, self._moved_since = 0, now
         self._let_go()
 
     def _fill(self, pipe: Pipe, readable: bool) -> int | None:
@@ -177,6 +202,7 @@ class _Flow:
         except OSError as error:
             raise self.sink.lost(error) from error
         self._held -= count
+        self._moved += count
         self._on_written(count)
         return not self._held
 
@@ -234,6 +260,7 @@ class Splice:
         None of the callbacks is called before the next turn of the reactor. Each may
         call any method; one that raises ends the splice.
 
+        @param reactor: an C{IReactorTime} too.
         @param ends: the transports of two sockets (C{can_splice}). They are the
             owner's to close, after L{stop} or C{on_over}.
         @param on_read: told how many bytes were read from each end.
@@ -250,8 +277,9 @@ class Splice:
         first, second = (
             End(reactor, transport, index) for index, transport in enumerate(ends)
         )
-        there = _Flow(pipes, first, second, on_read[0], on_written[1])
-        back = _Flow(pipes, second, first, on_read[1], on_written[0])
+        seconds = IReactorTime(reactor).seconds
+        there = _Flow(seconds, pipes, first, second, on_read[0], on_written[1])
+        back = _Flow(seconds, pipes, second, first, on_read[1], on_written[0])
         self._ends = (first, second)
         self._flows = (there, back)
         for end, incoming, outgoing in ((first, there, back), (second, back, there)):

@@ -6,7 +6,7 @@ from __future__ import annotations
 
 import os
 import socket
-from errno import EINVAL, EMFILE
+from errno import EAGAIN, EINVAL, EMFILE
 from typing import cast
 
 from twisted.internet.defer import CancelledError, Deferred
@@ -37,6 +37,10 @@ from tests.relay.splicing import Owner, Pair, SpliceTestCase, no_more_descriptor
 BOTH = (unix_pair, tcp_pair)
 
 
+def _would_block(*arguments: object, **keywords: object) -> int:
+    raise BlockingIOError(EAGAIN, os.strerror(EAGAIN))
+
+
 class CanSpliceTests(SynchronousTestCase):
     def connection(self, own: socket.socket) -> Connection:
         """
@@ -64,6 +68,21 @@ class CanSpliceTests(SynchronousTestCase):
         ):
             transport = self.connection(socket.socket(family, kind))
             self.assertFalse(can_splice(transport))
+
+    def test_stream_sockets_of_other_families(self) -> None:
+        """
+        They may be such that the kernel copies all the same.
+        """
+        try:
+            other = socket.socket(socket.AF_VSOCK, socket.SOCK_STREAM)
+        except (AttributeError, OSError):
+            self.skipTest("there are none")
+        transport = self.connection(other)
+        self.patch(os, "splice", _would_block)
+        kernel_splices.cache_clear()
+        self.addCleanup(kernel_splices.cache_clear)
+        self.assertTrue(kernel_splices(socket.AF_VSOCK))
+        self.assertFalse(can_splice(transport))
 
     def test_not_connected(self) -> None:
         transport = self.connection(socket.socket())
@@ -507,12 +526,14 @@ class OneDirectionTests(SpliceTestCase):
         relay = self.relay()
         owner = Owner(self.reactor, self.pipes, relay)
         for count in (0, 1):
+            before = descriptors()
             spare = [os.dup(0) for _ in range(count)]
             with no_more_descriptors():
                 for each in spare:
                     os.close(each)
                 error = self.assertRaises(OSError, owner.splice.start, 0)
             self.assertEqual(EMFILE, error.errno)
+            self.assertEqual(before, descriptors())
         self.exchange(owner, 1 << 16)
         self.assertEqual([], owner.over)
         self.take(owner, 0)

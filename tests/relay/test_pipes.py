@@ -71,8 +71,8 @@ class PipesTests(SynchronousTestCase):
         )
         self.assertEqual({1 << 20}, {pipe.size for pipe in taken if pipe.large})
         # A large one comes first, as soon as there is one.
-        self.pipes.give(taken[0])
         self.pipes.give(taken[-1])
+        self.pipes.give(taken[0])
         self.assertEqual(taken[0], self.pipes.take())
         self.assertEqual(taken[-1], self.pipes.take())
         self.pipes.give(taken[-1])
@@ -81,6 +81,18 @@ class PipesTests(SynchronousTestCase):
         self.assertTrue(taken[0].large)
         for pipe in taken[:-1]:
             self.pipes.destroy(pipe)
+
+    def test_a_small_one_is_wanted(self) -> None:
+        large = self.pipes.take()
+        self.pipes.give(large)
+        small = self.pipes.take(large=False)
+        self.assertFalse(small.large)
+        self.assertLess(small.size, large.size)
+        self.pipes.give(small)
+        self.assertEqual(small, self.pipes.take(large=False))
+        self.assertEqual(large, self.pipes.take(large=True))
+        self.pipes.destroy(small)
+        self.pipes.destroy(large)
 
     def test_few_are_kept(self) -> None:
         before = descriptors()

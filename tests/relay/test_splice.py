@@ -225,6 +225,46 @@ class PressureTests(SpliceTestCase):
             stuck.splice.stop()
             other.splice.stop()
 
+    def test_slow_and_fast_sinks(self) -> None:
+        """
+        What waits for a sink that has been slow waits in a small pipe, until the sink
+        is found to be fast.
+        """
+        owner = self.started()
+        source, sink = owner.peers
+        kinds: list[bool] = []
+        for seconds in (1, 1, 0, 0, 1, 1):
+            # The sink has taken this long for all that waits for it, and more.
+            owner.fill()
+            self.reactor.advance(seconds)
+            [pipe] = self.pipes.used
+            kinds.append(pipe.large)
+            taken = owner.written[1]
+            while owner.written[1] == taken:
+                sink.receive()
+                self.reactor.turn()
+        self.assertEqual([True, False, False, True, True, False], kinds)
+        self.get(sink, source.sent)
+        self.assertTrue(sink.got == pattern(0, source.sent))
+        owner.splice.stop()
+
+    def test_what_is_lost_goes_to_nobody(self) -> None:
+        """
+        The bytes that a stream leaves in its pipe when it stops do not come out of
+        the next one's.
+        """
+        stuck, other = self.started(), self.started()
+        stuck.fill()
+        self.assertGreater(stuck.read[0], stuck.written[1])
+        stuck.splice.stop()
+        self.assertEqual(set(), self.pipes.used)
+        other.peers[1].send(100)
+        self.get(other.peers[0], 100)
+        self.reactor.settle()
+        self.assertEqual(0, other.peers[0].receive())
+        self.assertEqual(pattern(0, 100), other.peers[0].got)
+        other.splice.stop()
+
     def test_full_with_small_pieces(self) -> None:
         """
         A pipe of four pages is full with four pieces, far below its size, and the

@@ -5,7 +5,6 @@ each gets what the other has sent.
 
 from __future__ import annotations
 
-import gc
 from collections.abc import Callable
 from functools import partial
 
@@ -139,7 +138,7 @@ moves = st.one_of(
 
 
 class TruthTests(SynchronousTestCase):
-    @settings(deadline=None, max_examples=150)
+    @settings(deadline=None, max_examples=100)
     @given(
         st.lists(moves, max_size=40),
         st.sampled_from([unix_pair, tcp_pair]),
@@ -149,7 +148,6 @@ class TruthTests(SynchronousTestCase):
     def test_whatever_happens(
         self, moves: list[tuple[str, int, int]], pair: Pair, size: int, little: bool
     ) -> None:
-        gc.collect()
         before = descriptors()
         switching = Switching(pair, size, little)
         try:
