@@ -170,6 +170,19 @@ class Pair:
         ]
 
     @property
+    def used_data_links(self) -> list[MemoryConnection]:
+        """
+        Those that the server has given to streams.
+        """
+        return [
+            connection
+            for connection in self.data_links
+            if isinstance(link := link_of(connection.server.protocol), Link)
+            and isinstance(link.receiver, DataLink)
+            and link.receiver.stream
+        ]
+
+    @property
     def link_connections(self) -> list[MemoryConnection]:
         """
         Every connection that the server has accepted for a link, oldest first.
@@ -245,9 +258,16 @@ class Pair:
         return [*ports, *ends, *self.reactor.getDelayedCalls()]
 
 
+def link_of(protocol: Any) -> object:
+    """
+    Give the link that endpoints have wrapped.
+    """
+    gate = innermost(protocol)
+    return getattr(gate, "_inner", gate)
+
+
 def _is_data_link(connection: MemoryConnection) -> bool:
-    gate = innermost(connection.client.protocol)
-    link = getattr(gate, "_inner", gate)
+    link = link_of(connection.client.protocol)
     return isinstance(link, Link) and isinstance(link.receiver, Attachment | DataLink)
 
 

@@ -164,7 +164,7 @@ class LinkPool:
         data_link.start()
 
     def _lost(self, data_link: DataLink) -> None:
-        del self._idle[data_link.number]
+        self._idle.pop(data_link.number, None)
 
     def _closed(self, _: None) -> None:
         self._open -= 1

@@ -162,7 +162,8 @@ class DataLinks:
         data_link.close()
 
     def _lost(self, data_link: DataLink) -> None:
-        self._forget(data_link.number)
+        if data_link.number in self._idle:
+            self._forget(data_link.number)
 
     def _forget(self, number: int) -> None:
         """

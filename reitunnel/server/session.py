@@ -88,7 +88,7 @@ class ServerSession:
         timeouts = server.config.timeouts
         self.links = DataLinks(
             server.reactor,
-            limits.max_links_per_client,
+            limits.max_links_per_client if self.direct else 0,
             timeouts.heartbeat_interval,
             timeouts.heartbeat_timeout,
         )

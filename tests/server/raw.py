@@ -77,11 +77,21 @@ class RawClient(Protocol):
         self.transport.write(data)
         self._reactor.settle()
 
-    def hello(self, instance: str = "raw", versions: tuple[int, ...] = (1,)) -> None:
+    def hello(
+        self,
+        instance: str = "raw",
+        versions: tuple[int, ...] = (1,),
+        capabilities: tuple[str, ...] = (),
+    ) -> None:
         """
         Send C{HELLO}.
         """
-        self.send(FrameKind.HELLO, Hello(versions=list(versions), instance=instance))
+        hello = Hello(
+            versions=list(versions),
+            instance=instance,
+            capabilities=list(capabilities),
+        )
+        self.send(FrameKind.HELLO, hello)
 
     def respond(self, mechanism: str = ANONYMOUS, data: bytes = b"") -> None:
         """
@@ -89,11 +99,13 @@ class RawClient(Protocol):
         """
         self.send(FrameKind.RESPONSE, Response(mechanism, data))
 
-    def log_in(self, instance: str = "raw") -> Welcome:
+    def log_in(
+        self, instance: str = "raw", capabilities: tuple[str, ...] = ()
+    ) -> Welcome:
         """
         Come in, without credentials.
         """
-        self.hello(instance)
+        self.hello(instance, capabilities=capabilities)
         self.take(FrameKind.CHALLENGE, Challenge)
         self.respond()
         return self.take(FrameKind.WELCOME, Welcome)

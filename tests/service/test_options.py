@@ -242,8 +242,9 @@ class ClientOptionsTests(SynchronousTestCase):
             "--pem", f"{directory}/pem", "--server-name", "name", "--token-file",
             f"{directory}/token", "--channel-binding", "require", "--client-id", "id",
             "--carrier", "direct", "--pool-size", "3", "--timeout", "9",
-            "--drain-timeout", "1.5", "--preset", "throughput", "--buffer-size", "16384", "--log-format", "json",
-            "--log-level", "error", "--insecure-plaintext",
+            "--drain-timeout", "1.5", "--preset", "throughput", "--buffer-size",
+            "16384", "--log-format", "json", "--log-level", "error",
+            "--insecure-plaintext",
         )  # fmt: skip
         self.assertEqual(("ca", "pem"), tuple(
             path.name for path in (config.ca, config.pem) if path
