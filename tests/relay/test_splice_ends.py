@@ -5,6 +5,7 @@ How splices end: by FIN, by RST, by a failure, and when they are told to.
 from __future__ import annotations
 
 from twisted.internet.error import ConnectionAborted, ConnectionDone, ConnectionLost
+from twisted.internet.interfaces import IWriteDescriptor
 from twisted.python.failure import Failure
 
 from reitunnel.relay.splice_end import EndLost
@@ -109,6 +110,30 @@ class FinTests(SpliceTestCase):
                 self.reactor.turn(0.002)
             self.assertEqual(wakes, self.reactor.wakes)
             owner.splice.stop()
+
+    def test_late_calls(self) -> None:
+        """
+        A reactor that found something ready earlier may call for it too late.
+        """
+        owner = self.owner()
+        owner.splice.start(0, 1)
+        first, second = self.reactor.getReaders()
+        owner.peers[0].send(10)
+        owner.peers[0].shut()
+        owner.until_ended(1)
+        registered = self.registered()
+        self.assertEqual(1, len(registered))
+        for late in (first, second):
+            late.doRead()
+            IWriteDescriptor(late).doWrite()
+        self.assertEqual([0], owner.ended)
+        self.assertEqual(registered, self.registered())
+        owner.splice.stop()
+        for late in (first, second):
+            late.doRead()
+            IWriteDescriptor(late).doWrite()
+        self.assertEqual([], self.registered())
+        self.assertEqual([10, 0], owner.read)
 
     def test_the_owner_ends_a_direction(self) -> None:
         """
