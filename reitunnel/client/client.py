@@ -385,6 +385,7 @@ class Client(Service):
             session.close(Code.SHUTDOWN, reason)
         await self._connecting.stopService()
         await DeferredList(self._links)
+        self.pipes.clear()
         self._disappoint(
             SessionRefused(Code.SHUTDOWN, reason), TunnelRefused(Code.SHUTDOWN, reason)
         )

@@ -19,6 +19,7 @@ from twisted.logger import Logger
 from twisted.python.failure import Failure
 
 from reitunnel.errors import Code
+from reitunnel.relay.addresses import shown
 from reitunnel.relay.direct import DirectPath, Receiving, Sending
 from reitunnel.relay.handover import can_splice, hand_over
 from reitunnel.relay.pipes import Pipes
@@ -32,6 +33,9 @@ _LINK: Final = 1
 """The ends of the splice."""
 
 
+_log = Logger()
+
+
 class KernelPump:
     """
     Moves one stream's bytes in the kernel, each direction from when it can.
@@ -39,8 +43,6 @@ class KernelPump:
     @ivar out: whether what the socket sends is moved here, or is about to be.
     @ivar back: whether what the socket gets is.
     """
-
-    _log = Logger()
 
     def __init__(
         self,
@@ -199,15 +201,28 @@ def kernel_pump(stream: StreamTransport, end: SocketEnd) -> Callable[[], None]:
         was held is delivered.
     """
 
+    copied: DirectPath | None = None
+
     def consider() -> None:
+        nonlocal copied
         path, pipes = stream.path, stream.carrier.pipes
-        if path is None or pipes is None or end.lost or stream.disconnecting:
+        if path is None or path is copied or pipes is None:
+            return
+        if end.lost or stream.disconnecting:
             return
         pump = path.pump
         if pump is None:
             link: object = path.data_link.link.transport
             socket: object = end.transport
+            in_kernel = can_splice(link) and can_splice(socket)
+            _log.debug(
+                "data link {link}: the stream of {peer} is {how}",
+                link=path.data_link.number,
+                peer=shown(stream.getPeer()),
+                how="moved in the kernel" if in_kernel else "copied",
+            )
             if not (can_splice(link) and can_splice(socket)):
+                copied = path
                 return
             pump = path.pump = KernelPump(stream, end, path, pipes, socket, link)
             end.on_close = pump.stop

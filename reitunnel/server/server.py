@@ -447,6 +447,7 @@ class Server(Service):
             session.close(Code.SHUTDOWN, reason)
         await self.closing_ports.all_freed()
         await DeferredList(self._links)
+        self.pipes.clear()
         if was_up:
             self.hooks.notify_server_stop(self._opened, self)
             self._log.info("stopped")
