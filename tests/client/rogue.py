@@ -17,6 +17,8 @@ from reitunnel.auth.exchange import ANONYMOUS
 from reitunnel.interfaces import ILinkTransport
 from reitunnel.wire.frames import Frame, FrameKind, FrameReader, encode_frame
 from reitunnel.wire.messages import (
+    Attach,
+    Attached,
     Challenge,
     Ended,
     Hello,
@@ -25,6 +27,7 @@ from reitunnel.wire.messages import (
     decode_message,
     encode_message,
 )
+from reitunnel.wire.proofs import server_proof
 from tests.memory import MemoryReactor
 from tests.pair import LINK_PORT
 
@@ -41,6 +44,9 @@ WELCOME = Welcome(
     max_tunnels=10,
     max_streams=10,
 )
+
+NONCE = b"c" * 32
+"""The server's nonce for data links."""
 
 
 def welcome(**changes: Any) -> Welcome:
@@ -60,9 +66,10 @@ class RogueLink(Protocol):
 
     transport: ILinkTransport
 
-    def __init__(self) -> None:
+    def __init__(self, reactor: MemoryReactor) -> None:
         self.frames: list[Frame] = []
         self.lost: Failure | None = None
+        self.reactor = reactor
         self._reader = FrameReader()
 
     def dataReceived(self, data: bytes) -> None:
@@ -87,6 +94,27 @@ class RogueLink(Protocol):
             self.transport.write(encode_message(kind, payload, stream))
         else:
             self.transport.write(encode_frame(kind, stream, payload))
+
+    def attach(self, secret: bytes = WELCOME.secret) -> Attach:
+        """
+        Take a data link, as a server does. Nothing follows until the reactor runs.
+
+        @return: what the client said first.
+        """
+        attach = self.challenge()
+        self.take(FrameKind.RESPONSE, Response)
+        proof = server_proof(secret, attach, NONCE, b"n,,")
+        self.send(FrameKind.ATTACHED, Attached(proof))
+        return attach
+
+    def challenge(self) -> Attach:
+        """
+        Ask for the proof of a data link, and let the client answer.
+        """
+        attach = self.take(FrameKind.ATTACH, Attach)
+        self.send(FrameKind.CHALLENGE, Challenge(["HMAC-SHA-256"], NONCE))
+        self.reactor.settle()
+        return attach
 
     def take(self, kind: FrameKind, message: type[_Message]) -> _Message:
         """
@@ -125,7 +153,7 @@ class RogueServer(Factory):
         """
         Build one end.
         """
-        link = RogueLink()
+        link = RogueLink(self._reactor)
         self.links.append(link)
         return link
 

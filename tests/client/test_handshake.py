@@ -36,12 +36,13 @@ class RogueCase(SynchronousTestCase):
         self.reactor = MemoryReactor()
         self.server = RogueServer(self.reactor)
         self.ledger = Ledger()
+        self.hooks: list[object] = [self.ledger]
 
     def start(self, **changes: object) -> Client:
         """
         Start a client. When the test is over it must stop in order.
         """
-        client = Client(self.reactor, client_config(**changes), [self.ledger])
+        client = Client(self.reactor, client_config(**changes), self.hooks)
         client.startService()
         self.over: Deferred[None] = client.when_over()
         self.over.addErrback(lambda failure: failure)
