@@ -5,7 +5,7 @@ A server and a client that are joined in memory, with visitors and targets.
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import Any
+from typing import Any, ClassVar
 
 import msgspec
 from twisted.internet.defer import Deferred
@@ -13,6 +13,7 @@ from twisted.internet.defer import Deferred
 from reitunnel import Client, ClientConfig, ClientTunnel, Server, ServerConfig
 from reitunnel.client.attaching import Attachment
 from reitunnel.config.settings import Retry, TunnelSettings
+from reitunnel.config.values import Carrier
 from reitunnel.interfaces import ISession
 from reitunnel.relay import DataLink, Link
 from tests.ledger import Ledger
@@ -56,7 +57,10 @@ class Pair:
     @ivar told_server: what a hook of the server was told.
     @ivar told_client: what a hook of the client was told.
     @ivar targets: what was connected at the target's port.
+    @cvar carrier: the carrier of clients whose configuration says C{auto}.
     """
+
+    carrier: ClassVar[Carrier] = "auto"
 
     def __init__(
         self,
@@ -81,6 +85,8 @@ class Pair:
         if ledgers:
             server_hooks = [self.told_server, *server_hooks]
             client_hooks = [self.told_client, *client_hooks]
+        if client.carrier == "auto":
+            client = msgspec.structs.replace(client, carrier=self.carrier)
         self.server = Server(self.reactor, server, server_hooks)
         self.client = Client(self.reactor, client, client_hooks)
         self.targets = Peers()

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 
 from twisted.trial.unittest import SynchronousTestCase
 
+from reitunnel.config.values import Carrier
 from tests.pair import Pair
 
 
@@ -47,16 +48,18 @@ class TableCase(SynchronousTestCase):
     sides, must keep the rules too, and leave nothing behind.
 
     @cvar rows: the rows.
+    @cvar carrier: the carrier of the client.
     """
 
     rows: Sequence[Row] = ()
+    carrier: Carrier = "auto"
 
     def __init_subclass__(cls) -> None:
         """
         Make a test of each row.
         """
         super().__init_subclass__()
-        for row in cls.rows:
+        for row in cls.__dict__.get("rows", ()):
             name = "test_" + "".join(c if c.isalnum() else "_" for c in row.way)
             assert not hasattr(cls, name), f"two rows are called {row.way}"
             setattr(cls, name, _test_of(row))
@@ -65,6 +68,7 @@ class TableCase(SynchronousTestCase):
         """
         Compare a row with what happens.
         """
+        self.patch(Pair, "carrier", self.carrier)
         pair = row.make().start()
         row.before(pair)
         pair.reactor.settle()

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
-from typing import Any
+from typing import Any, get_args
 
 from hypothesis import given
 from hypothesis import strategies as st
@@ -16,10 +16,11 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from reitunnel import Code, Refused
 from reitunnel.config.settings import Limits
+from reitunnel.config.values import Carrier
 from reitunnel.interfaces import Decision
 from tests.ledger import Decider
-from tests.memory import Peer
-from tests.pair import TARGET_PORT, Pair, server_config
+from tests.memory import MemoryConnection, Peer
+from tests.pair import TARGET_PORT, Pair, client_config, server_config
 from tests.wire.search import examples
 
 STREAM_END = re.compile(r"stream- \d+ NONE \(\d+/\d+\)")
@@ -84,10 +85,13 @@ class Story:
     A pair, and what can happen to it.
     """
 
-    def __init__(self, server_plan: list[str], client_plan: list[str]) -> None:
+    def __init__(
+        self, server_plan: list[str], client_plan: list[str], carrier: Carrier
+    ) -> None:
         self.fates = (Fate(server_plan), Fate(client_plan))
         self.pair = Pair(
             server=server_config(limits=Limits(max_conns=3, max_tunnels=3)),
+            client=client_config(carrier=carrier, pool_size=2),
             server_hooks=[self.fates[0].hook()],
             client_hooks=[self.fates[1].hook()],
         )
@@ -150,13 +154,12 @@ class Story:
             getattr(each.server.getHost(), "port", 0) == 7000
             for each in self.pair.reactor.connections
         ):
-            link = self.pair.link
-            if number % 4 == 0:
-                link.cut()
-            elif number % 4 == 1:
-                link.silence()
-            else:
-                (link.client, link.server)[number % 2].write(b"\xff" * 10)
+            harm(self.pair.link, number)
+
+    def harm_data_link(self, number: int) -> None:
+        links = self.pair.data_links
+        if links:
+            harm(links[number // 4 % len(links)], number)
 
     def pass_time(self, number: int) -> None:
         self.pair.reactor.advance((0.1, 1.0, 6.0, 40.0)[number % 4])
@@ -178,6 +181,15 @@ class Story:
 
     def settle(self, number: int) -> None:
         self.pair.reactor.settle()
+
+
+def harm(link: MemoryConnection, number: int) -> None:
+    if number % 4 == 0:
+        link.cut()
+    elif number % 4 == 1:
+        link.silence()
+    else:
+        (link.client, link.server)[number % 2].write(b"\xff" * 10)
 
 
 def _say(peer: Peer) -> None:
@@ -205,6 +217,7 @@ ACTS: dict[str, Callable[[Story, int], None]] = {
     "close a stream": Story.close_stream,
     "close a session": Story.close_session,
     "harm the link": Story.harm_link,
+    "harm a data link": Story.harm_data_link,
     "decide": Story.decide,
     "time": Story.pass_time,
     "stop": Story.stop,
@@ -220,6 +233,7 @@ acts = st.lists(
     min_size=5,
     max_size=40,
 )
+carriers = st.sampled_from(get_args(Carrier))
 plans = st.lists(
     st.sampled_from(
         [
@@ -239,14 +253,15 @@ plans = st.lists(
 
 class AnythingTests(SynchronousTestCase):
     @examples(300)
-    @given(acts, plans, plans)
+    @given(carriers, acts, plans, plans)
     def test_rules(
         self,
+        carrier: Carrier,
         happens: list[tuple[str, int]],
         server_plan: list[str],
         client_plan: list[str],
     ) -> None:
-        story = Story(server_plan, client_plan)
+        story = Story(server_plan, client_plan, carrier)
         pair = story.pair.start()
         for name, number in happens:
             ACTS[name](story, number)
@@ -258,6 +273,7 @@ class AnythingTests(SynchronousTestCase):
 
     @examples(150)
     @given(
+        carriers,
         st.lists(
             st.tuples(
                 st.sampled_from(
@@ -267,14 +283,16 @@ class AnythingTests(SynchronousTestCase):
             ),
             min_size=5,
             max_size=40,
-        )
+        ),
     )
-    def test_streams_agree(self, happens: list[tuple[str, int]]) -> None:
+    def test_streams_agree(
+        self, carrier: Carrier, happens: list[tuple[str, int]]
+    ) -> None:
         """
-        As long as the link lives, both sides say the same of each stream's end; and
+        As long as the links live, both sides say the same of each stream's end; and
         when it was an end in order, of its bytes.
         """
-        story = Story([], [])
+        story = Story([], [], carrier)
         pair = story.pair.start()
         for name, number in happens:
             ACTS[name](story, number)
