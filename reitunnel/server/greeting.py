@@ -39,7 +39,8 @@ SOFTWARE = f"reitunnel/{version('reitunnel')}"
 class Greeting:
     """
     Authenticates a client and hands its link to a session: a new one, or, for a data
-    link, the one that it belongs to. The peer has C{timeouts.handshake} seconds for it; its bytes are bounded by the handshake.
+    link, the one that it belongs to. The peer has C{timeouts.handshake} seconds for
+    it; its bytes are bounded by the handshake.
     """
 
     _log = Logger()

@@ -272,6 +272,9 @@ class Speech:
     def batch_received(self) -> None:
         raise AssertionError
 
+    def link_full(self) -> None:
+        pass
+
     def link_writable(self) -> None:
         raise AssertionError
 

@@ -18,7 +18,7 @@ from reitunnel.errors import Code, RemoteProtocolError
 from reitunnel.wire import messages
 from reitunnel.wire.frames import FrameKind, FrameReader, encode_frame, encode_header
 from reitunnel.wire.handshake import ServerHandshake
-from reitunnel.wire.messages import Challenge, Hello, Response, Welcome
+from reitunnel.wire.messages import Attach, Challenge, Hello, Response, Welcome
 from reitunnel.wire.proofs import client_proof, server_proof
 from tests.quality.fences import Block, fenced_blocks
 from tests.wire.example import (
@@ -212,7 +212,7 @@ class ProgramTests(SynchronousTestCase):
         )
         self.server = ServerHandshake()
 
-    def hear(self, data: bytes) -> Hello | Response:
+    def hear(self, data: bytes) -> Hello | Attach | Response:
         (frame,) = FrameReader().feed(data)
         return self.server.receive(frame)
 
