@@ -99,7 +99,6 @@ class Link(Protocol):
         self.closed: Deferred[None] = Deferred()
         self._clock = clock
         self._closing = False
-        self._reading = True
         self._impatience: IDelayedCall | None = None
 
     def dataReceived(self, data: bytes) -> None:
@@ -149,8 +148,7 @@ class Link(Protocol):
         self.writable = False
         self._impatience = self._clock.callLater(CLOSE_TIMEOUT, self.abort)
         self.transport.unregisterProducer()
-        if not self._reading:
-            self.transport.resumeProducing()
+        self.transport.resumeProducing()
         # Goes on reading, as TLS and WebSocket do until the peer has closed too: a
         # socket that is closed before everything was read from it is reset by the
         # kernel, and the last words may be lost on the way.
@@ -171,7 +169,6 @@ class Link(Protocol):
         Read no more until L{resume_reading}. A link that is closing reads on.
         """
         if not self._closing:
-            self._reading = False
             self.transport.pauseProducing()
 
     def resume_reading(self) -> None:
@@ -179,7 +176,6 @@ class Link(Protocol):
         Read again.
         """
         if not self._closing:
-            self._reading = True
             self.transport.resumeProducing()
 
     def pauseProducing(self) -> None:

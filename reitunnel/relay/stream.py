@@ -312,7 +312,6 @@ class StreamTransport:
         if self.lost:
             producer.stopProducing()
             return
-        self._producer_paused = False
         if streaming:
             self._producer = producer
         else:

@@ -13,7 +13,8 @@ from twisted.internet.task import Clock
 
 from reitunnel.errors import Code
 from reitunnel.relay import Link, Mux, SocketEnd, StreamTransport, join
-from reitunnel.wire.frames import Frame, FrameReader
+from reitunnel.wire.frames import Frame
+from reitunnel.wire.handshake import handshake_reader
 from reitunnel.wire.messages import TunnelOpen
 from reitunnel.wire.session import Role, Session, SessionLimits
 from reitunnel.wire.streams import Stream
@@ -94,7 +95,7 @@ class Side:
     def __init__(self, role: Role, limits: SessionLimits, clock: Clock) -> None:
         self.owner = Owner()
         self.session = Session(role, limits)
-        self.link = Link(FrameReader(), _NoFrames(), clock)
+        self.link = Link(handshake_reader(), _NoFrames(), clock)
         self.mux = Mux(
             self.session,
             self.owner,
