@@ -28,6 +28,17 @@ class Dial:
     Asks the hooks, connects the target, and tells the hooks the end.
     """
 
+    __slots__ = (
+        "_clock",
+        "_dialler",
+        "_dialling",
+        "_hooks",
+        "_on_over",
+        "_owed",
+        "_record",
+        "_transport",
+    )
+
     _log = Logger()
 
     def __init__(

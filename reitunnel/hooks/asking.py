@@ -31,6 +31,8 @@ class Asking(Generic[_T]):
     @ivar result: fires with what the coroutine returns. Cancelling it gives up.
     """
 
+    __slots__ = ("_clock", "_coroutine", "_running", "result")
+
     _log = Logger()
 
     def __init__(
@@ -95,6 +97,8 @@ class Owed:
     who allowed the open, and how it ended. Either may come first: a hook can close
     what it is being asked about.
     """
+
+    __slots__ = ("_decided", "_done", "_end", "_opened", "_tell")
 
     def __init__(
         self,

@@ -158,8 +158,7 @@ class Link(Protocol):
         self.writable = False
         self._impatience = self._clock.callLater(CLOSE_TIMEOUT, self.abort)
         self.transport.unregisterProducer()
-        if not self._reading:
-            self.transport.resumeProducing()
+        self.transport.resumeProducing()
         # Goes on reading, as TLS and WebSocket do until the peer has closed too: a
         # socket that is closed before everything was read from it is reset by the
         # kernel, and the last words may be lost on the way.

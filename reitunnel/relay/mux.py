@@ -138,13 +138,13 @@ class Mux:
         End the session: the peer is told why, and the link is closed.
         """
         if not self.lost:
-            session, link = self.session, self.link
-            session.goaway(code, reason)
+            self.session.goaway(code, reason)
             self._flush()
-            if not link.lost and (last_words := session.data_to_send(0)):
-                link.write(last_words)
+            # Room or not: the last words cannot wait.
+            if last_words := self.session.data_to_send(0):
+                self.link.write(last_words)
             self.lost = True
-            link.close()
+            self.link.close()
             self._end(code, reason)
 
     def abort(self, code: Code, reason: str) -> None:

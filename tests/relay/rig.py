@@ -15,6 +15,7 @@ from twisted.internet.task import Clock
 from reitunnel.errors import Code
 from reitunnel.relay import DataLink, Link, Mux, SocketEnd, StreamTransport, join
 from reitunnel.wire.frames import Frame, FrameReader
+from reitunnel.wire.handshake import handshake_reader
 from reitunnel.wire.messages import TunnelOpen
 from reitunnel.wire.session import Role, Session, SessionLimits
 from reitunnel.wire.streams import Stream
@@ -105,7 +106,7 @@ class Side:
         self.owner = Owner()
         self.session = Session(role, limits)
         self.session.direct = True
-        self.link = Link(FrameReader(), NoFrames(), clock)
+        self.link = Link(handshake_reader(), NoFrames(), clock)
         self.mux = Mux(
             self.session,
             self.owner,

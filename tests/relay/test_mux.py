@@ -150,6 +150,21 @@ class CloseTests(MuxTests):
         )
         self.check_over()
 
+    def test_close_by_a_program(self) -> None:
+        """
+        What it has written before arrives, as far as the link has room.
+        """
+
+        def close() -> None:
+            self.near.write(b"goodbye")
+            self.server.mux.close(Code.SHUTDOWN, "stopping")
+
+        self.program.on_data = close
+        self.far.write(b"stop")
+        self.rig.settle()
+        self.assertEqual(b"goodbye", self.other.received)
+        self.check_over()
+
     def test_peer_that_does_not_read(self) -> None:
         """
         It is cut off in the end.

@@ -424,16 +424,30 @@ class JoinTests(SynchronousTestCase):
         self.rig.settle()
         self.assertEqual(b"".join(pieces), self.remote.received)
 
-    def test_no_references(self) -> None:
+    def test_no_references_after_the_end(self) -> None:
         """
         When both ends are lost, they let go of each other.
         """
         visitor, target = self.rig.pumped()
-        end = visitor.transport.far.protocol
         visitor.transport.loseWriteConnection()
         target.transport.loseWriteConnection()
+        self.check_no_references(visitor)
+
+    def test_no_references_after_a_reset(self) -> None:
+        """
+        Whichever end is lost first.
+        """
+        for index in range(2):
+            pair = self.rig.pumped()
+            pair[index].transport.abortConnection()
+            self.check_no_references(pair[0])
+
+    def check_no_references(self, visitor: Remote) -> None:
+        """
+        Nothing keeps our end of a visitor's connection alive.
+        """
         self.rig.settle()
-        self.assertEqual([], self.rig.leftovers())
+        end = visitor.transport.far.protocol
         watch = ref(end)
         gc.disable()
         try:
@@ -667,6 +681,25 @@ class TransportsTests(SynchronousTestCase):
         self.assertEqual(b"answer", self.visitor.received)
         self.assertTrue(self.visitor.finished)
         self.assertEqual([], self.rig.leftovers())
+
+    def test_target_closes_while_it_is_paused(self) -> None:
+        """
+        TLS hands on what it has decrypted, and then its end, although it is paused.
+        All of it arrives.
+        """
+        end = SocketEnd(lambda _: None, lambda: None)
+        end.makeConnection(Pipes())
+        far = self.pump(end)
+        self.visitor.transport.pauseProducing()
+        end.dataReceived(bytes(LOTS))
+        self.assertFalse(end.reading)
+        end.connectionLost()
+        self.rig.settle()
+        self.assertGreater(far.stream.queued, 0)
+        self.visitor.transport.resumeProducing()
+        self.rig.settle()
+        self.assertEqual(LOTS, len(self.visitor.received))
+        self.assertTrue(self.visitor.finished)
 
     def test_half_close_is_not_passed_below(self) -> None:
         """
