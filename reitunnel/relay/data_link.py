@@ -49,6 +49,12 @@ class RawReceiver(Structural):
         """
 
 
+def _nothing(data_link: DataLink) -> None:
+    """
+    The default of those who are told of a data link.
+    """
+
+
 class DataLink:
     """
     One data link of a session, after its handshake.
@@ -71,12 +77,15 @@ class DataLink:
         heartbeat_timeout: float,
         peer_gives: bool,
         on_lost: Callable[[DataLink], None],
+        on_ready: Callable[[DataLink], None] = _nothing,
     ) -> None:
         """
         @param peer_gives: whether the peer, the server, gives data links to streams,
             so that its bytes may begin before this side knows of the stream.
         @param on_lost: told, once, when the link is of no more use to a stream, as
             long as no stream has it.
+        @param on_ready: told when the peer has answered for the first time: from then
+            on it has the link, too.
         """
         self.number = number
         self.link = link
@@ -85,6 +94,7 @@ class DataLink:
         self._timeout = heartbeat_timeout
         self._peer_gives = peer_gives
         self._on_lost: Callable[[DataLink], None] | None = on_lost
+        self._on_ready = on_ready
         self._receiver: RawReceiver | None = None
         self._sending = False
         self._begun = False
@@ -95,11 +105,13 @@ class DataLink:
         )
 
     @property
-    def late(self) -> bool:
+    def ready(self) -> bool:
         """
-        Whether the peer owes an answer for so long that it may be gone.
+        Whether the peer has the link, as far as can be known: it has answered, and
+        owes no answer for so long that it may be gone.
         """
-        return self._heartbeat.late
+        heartbeat = self._heartbeat
+        return heartbeat.round_trip is not None and not heartbeat.late
 
     def start(self) -> None:
         """
@@ -168,7 +180,7 @@ class DataLink:
             case FrameKind.PING:
                 self._answer(frame)
             case FrameKind.PONG:
-                self._heartbeat.answered(frame.payload)
+                self._answered(frame)
             case FrameKind.SWITCH:
                 self._switched(frame)
             case _:
@@ -226,6 +238,12 @@ class DataLink:
             if not self.link.writable:
                 raise RemoteProtocolError("PING: the answers are not read")
             self.link.write([encode_frame(FrameKind.PONG, 0, ping.payload)])
+
+    def _answered(self, pong: Frame) -> None:
+        first = self._heartbeat.round_trip is None
+        self._heartbeat.answered(pong.payload)
+        if first and self._heartbeat.round_trip is not None:
+            self._on_ready(self)
 
     def _switched(self, frame: Frame) -> None:
         if decode_number(frame.payload) != self.number:

@@ -72,9 +72,9 @@ class DataLinks:
 
     def __len__(self) -> int:
         """
-        How many are idle.
+        How many are ready for a stream.
         """
-        return len(self._idle)
+        return sum(data_link.ready for data_link, _ in self._idle.values())
 
     def takes(self, number: int) -> bool:
         """
@@ -103,25 +103,21 @@ class DataLinks:
             heartbeat_timeout=self._timeout,
             peer_gives=False,
             on_lost=self._lost,
+            on_ready=self._ready,
         )
         age = _AGE * _random.uniform(0.9, 1.1)
         retirement = self._clock.callLater(age, self._retire, number)
         self._idle[number] = (data_link, retirement)
         data_link.start()
-        while self._waiting:
-            taker, _ = self._waiting.popitem(last=False)
-            if taker.can_switch:
-                self._forget(number)
-                taker.link_found(data_link)
-                break
 
     def take(self) -> DataLink | None:
         """
-        Take a data link for a stream, if there is one. One whose client owes an
-        answer is left alone: the link may be dead.
+        Take a data link for a stream, if there is one. One whose client has not yet
+        answered is left alone, because the client may not know that it has it; and
+        so is one whose client owes an answer, because it may be dead.
         """
         for number, (data_link, _) in reversed(self._idle.items()):
-            if not data_link.late:
+            if data_link.ready:
                 self._forget(number)
                 return data_link
         return None
@@ -155,6 +151,13 @@ class DataLinks:
         if len(self._seen) > 2 * _REMEMBERED:
             oldest = self._newest - _REMEMBERED
             self._seen = {seen for seen in self._seen if seen > oldest}
+
+    def _ready(self, data_link: DataLink) -> None:
+        while self._waiting and data_link.number in self._idle:
+            taker, _ = self._waiting.popitem(last=False)
+            if taker.can_switch:
+                self._forget(data_link.number)
+                taker.link_found(data_link)
 
     def _retire(self, number: int) -> None:
         data_link, _ = self._idle[number]

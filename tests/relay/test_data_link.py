@@ -65,6 +65,7 @@ class DataLinkTestCase(SynchronousTestCase):
     def setUp(self) -> None:
         self.clock = Clock()
         self.lost: list[DataLink] = []
+        self.ready: list[DataLink] = []
         self.link = Link(FrameReader(), NoFrames(), self.clock)
         self.peer = Remote()
         self.near, self.far = connect(self.link, self.peer, self.clock)
@@ -76,6 +77,7 @@ class DataLinkTestCase(SynchronousTestCase):
             heartbeat_timeout=30,
             peer_gives=self.peer_gives,
             on_lost=self.lost.append,
+            on_ready=self.ready.append,
         )
         self.data_link.start()
         self.receiver = Receiver()
@@ -134,12 +136,22 @@ class IdleTests(DataLinkTestCase):
         self.check_cut_off()
         self.assertEqual([self.data_link], self.lost)
 
-    def test_late(self) -> None:
-        self.assertFalse(self.data_link.late)
-        self.clock.advance(1.1)
-        self.assertTrue(self.data_link.late)
+    def test_ready(self) -> None:
+        """
+        Not before the first answer, and not while one is out for long.
+        """
+        self.assertFalse(self.data_link.ready)
+        self.say(pong(7))
+        self.assertEqual((False, []), (self.data_link.ready, self.ready))
         self.say(pong(1))
-        self.assertFalse(self.data_link.late)
+        self.assertEqual((True, [self.data_link]), (self.data_link.ready, self.ready))
+        self.clock.advance(10)
+        self.assertTrue(self.data_link.ready)
+        self.clock.advance(1.1)
+        self.assertFalse(self.data_link.ready)
+        self.say(pong(2))
+        self.assertTrue(self.data_link.ready)
+        self.assertEqual([self.data_link], self.ready)
 
     def test_lost(self) -> None:
         self.near.cut()
@@ -198,7 +210,6 @@ class UseTests(DataLinkTestCase):
         """
         self.use()
         self.assertEqual([], self.clock.getDelayedCalls())
-        self.assertFalse(self.data_link.late)
         self.near.cut()
         self.assertEqual((["lost"], []), (self.receiver.told, self.lost))
 

@@ -88,11 +88,21 @@ class AttachCase(HandshakeCase):
         link, nonce = self.ask(attach)
         proof = client_proof(self.welcome.secret, attach, nonce, b"n,,")
         link.respond(HMAC, proof)
+        self.answer(link)
         return link
+
+    def answer(self, link: RawClient) -> None:
+        """
+        Answer the server's pings.
+        """
+        for ping in [each for each in link.frames if each.kind is FrameKind.PING]:
+            link.frames.remove(ping)
+            if link.lost is None:
+                link.send(FrameKind.PONG, ping.payload)
 
     def idle(self) -> int:
         """
-        How many data links the server has ready.
+        How many data links the server has ready for streams.
         """
         [session] = self.pair.server.sessions
         return len(session.links)  # type: ignore[attr-defined]  # of a server's own
@@ -115,6 +125,9 @@ class ProofTests(AttachCase):
         attached = link.take(FrameKind.ATTACHED, Attached)
         expected = server_proof(self.welcome.secret, attach, nonce, b"n,,")
         self.assertEqual(expected, attached.proof)
+        # It is ready when the client is known to have it.
+        self.assertEqual(0, self.idle())
+        self.answer(link)
         self.assertEqual(1, self.idle())
         self.assertEqual([], self.pair.told_server.errors)
 
@@ -437,10 +450,7 @@ class IdleTests(AttachCase):
         """
         for _ in range(round(seconds)):
             for link in (self.control, self.link) if answer else (self.control,):
-                for frame in link.frames:
-                    if frame.kind is FrameKind.PING and link.lost is None:
-                        link.send(FrameKind.PONG, frame.payload)
-                link.frames.clear()
+                self.answer(link)
             self.pair.reactor.advance(1)
 
     def test_pinged(self) -> None:
@@ -448,10 +458,14 @@ class IdleTests(AttachCase):
         self.assertEqual((1, None), (self.idle(), self.link.lost))
 
     def test_silent(self) -> None:
-        self.advance(29, answer=False)
+        """
+        No stream gets it as soon as an answer is late.
+        """
+        self.advance(9, answer=False)
         self.assertEqual(1, self.idle())
-        self.advance(2, answer=False)
-        self.assertEqual(0, self.idle())
+        self.advance(3, answer=False)
+        self.assertEqual((0, None), (self.idle(), self.link.lost))
+        self.advance(19, answer=False)
         self.assertIsNotNone(self.link.lost)
         self.assertIsNone(self.control.lost)
 

@@ -43,13 +43,19 @@ class DataLinksTests(SynchronousTestCase):
         self.assertTrue(self.links.takes(number))
         link = Link(FrameReader(), NoFrames(), self.clock)
         self.remotes[number] = remote = Remote()
-        near, far = connect(link, remote, self.clock)
+        near, _ = connect(link, remote, self.clock)
         self.ends[number] = near
         self.links.add(number, link)
         if answer:
-            pong = (1).to_bytes(8, "big")
-            far.write(encode_frame(FrameKind.PONG, 0, pong))
-            near.turn()
+            self.answer(number)
+
+    def answer(self, number: int) -> None:
+        """
+        The client answers the first ping.
+        """
+        pong = encode_frame(FrameKind.PONG, 0, (1).to_bytes(8, "big"))
+        self.ends[number].far.write(pong)
+        self.ends[number].turn()
 
     def turn(self) -> None:
         """
@@ -74,16 +80,28 @@ class DataLinksTests(SynchronousTestCase):
         self.assertEqual([3, 2, 1, None], [self.take() for _ in range(4)])
         self.assertEqual(0, len(self.links))
 
+    def test_not_before_the_client_has_it(self) -> None:
+        """
+        It could hear of the stream first.
+        """
+        self.add(1)
+        self.add(2, answer=False)
+        self.assertEqual(1, len(self.links))
+        self.assertEqual([1, None], [self.take(), self.take()])
+        self.answer(2)
+        self.assertEqual(2, self.take())
+
     def test_late_ones_are_left(self) -> None:
         """
         A client that owes an answer may be gone, and its links with it.
         """
         self.add(1)
-        self.add(2, answer=False)
-        self.clock.advance(1.5)
-        self.add(3, answer=False)
-        self.assertEqual([3, 1, None], [self.take() for _ in range(3)])
+        self.clock.advance(8)
+        self.add(2)
+        # The first one is pinged again.
+        self.clock.pump([2, 1.5])
         self.assertEqual(1, len(self.links))
+        self.assertEqual([2, None], [self.take(), self.take()])
 
     def test_limit(self) -> None:
         """
@@ -167,7 +185,10 @@ class DataLinksTests(SynchronousTestCase):
         for taker in takers:
             self.links.wait(taker)
         for number in (4, 5, 6, 7):
-            self.add(number)
+            self.add(number, answer=False)
+        self.assertEqual([[], [], []], [taker.found for taker in takers])
+        for number in (4, 5, 6, 7):
+            self.answer(number)
         self.assertEqual([[4], [5], [6]], [taker.found for taker in takers])
         self.assertEqual(7, self.take())
 
