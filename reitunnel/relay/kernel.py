@@ -99,11 +99,12 @@ class KernelPump:
         """
         See whether all that the peer has announced is delivered.
 
-        @return: whether that is for this to say. If not, what was to be moved here
-            has come already.
+        @return: whether that is for this to say. If not, Twisted still reads, and
+            when all has come that way there is nothing to move here.
         """
         if not self._moving_back:
-            self._give_up(_LINK)
+            if self._path.received == self._path.total:
+                self._give_up(_LINK)
             return False
         if self._delivered == self._path.total:
             self._path.came()

@@ -17,6 +17,7 @@ from twisted.internet.protocol import Factory, Protocol, connectionDone
 from twisted.python.failure import Failure
 
 from reitunnel.interfaces import IHalfCloseTransport
+from tests.integration.streaming import port_of
 
 
 class _Half(Protocol):
@@ -44,6 +45,13 @@ class _Half(Protocol):
         else:
             self.passed += len(data)
             self.other.transport.write(data)
+
+    @property
+    def waits(self) -> bool:
+        """
+        Whether something came that is held.
+        """
+        return bool(self._waiting)
 
     def release(self) -> None:
         """
@@ -89,12 +97,19 @@ class Connection:
         """
         return self.client.lost and self.server.lost
 
-    def hold(self, *, to_client: bool = True, to_server: bool = True) -> None:
+    @property
+    def waits(self) -> bool:
         """
-        Let nothing through.
+        Whether something came that is held.
         """
-        self.client.held = to_server
-        self.server.held = to_client
+        return self.client.waits or self.server.waits
+
+    def hold(self, *, to_client: bool = False, to_server: bool = False) -> None:
+        """
+        Let nothing through, in one direction or in both.
+        """
+        self.client.held |= to_server
+        self.server.held |= to_client
 
     def release(self) -> None:
         """
@@ -137,8 +152,7 @@ class CuttingRelay(Factory):
         """
         endpoint = TCP4ServerEndpoint(reactor, 0, 1024, "127.0.0.1")
         self._port = await endpoint.listen(self)
-        port: int = self._port.getHost().port
-        return port
+        return port_of(self._port.getHost())
 
     async def stop(self) -> None:
         """
