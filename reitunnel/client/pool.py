@@ -5,6 +5,7 @@ The pool of data links that a client keeps ready for its session.
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from random import Random
 from typing import Final
 
@@ -30,6 +31,11 @@ FIRST_RETRY: Final = 1.0
 LAST_RETRY: Final = 60.0
 """How long to wait after a failure: first, and at most, in seconds, give or take a
 fifth."""
+_SETTLED: Final = 10.0
+"""
+A data link that is lost sooner than that, in seconds, has failed like one that was
+never made.
+"""
 _random = Random()
 
 
@@ -76,6 +82,7 @@ class LinkPool:
         self._dialling: set[Deferred[None]] = set()
         self._next_number = 1
         self._delay = 0.0
+        self._last_failure = 0.0
         self._retry: IDelayedCall | None = None
         self._dials = False
 
@@ -157,14 +164,18 @@ class LinkPool:
             heartbeat_interval=self._heartbeat_interval,
             heartbeat_timeout=self._heartbeat_timeout,
             peer_gives=True,
-            on_lost=self._lost,
+            on_lost=partial(self._lost, self._clock.seconds()),
         )
-        self._delay = 0.0
         self._idle[number] = data_link
         data_link.start()
 
-    def _lost(self, data_link: DataLink) -> None:
+    def _lost(self, made: float, data_link: DataLink) -> None:
+        """
+        @param made: when the data link was made.
+        """
         self._idle.pop(data_link.number, None)
+        if self._clock.seconds() - made < _SETTLED and self._dials:
+            self._wait("it was lost soon after it was made")
 
     def _closed(self, _: None) -> None:
         self._open -= 1
@@ -179,15 +190,27 @@ class LinkPool:
             return
         if failure.check(ReitunnelError) is None:
             self._log.failure("cannot dial a data link", failure=failure)
-        elif not self._delay:
+        self._wait(failure.getErrorMessage())
+
+    def _wait(self, reason: str) -> None:
+        """
+        Dial no more for a while: longer each time, until all has gone well for
+        longer than that.
+        """
+        now = self._clock.seconds()
+        if now - self._last_failure > 2 * self._delay + _SETTLED:
+            self._delay = 0.0
+        self._last_failure = now
+        if self._retry is not None:
+            return
+        if not self._delay:
             self._log.info(
-                "cannot dial data links: {reason}; streams stay on the control link",
-                reason=failure.getErrorMessage(),
+                "no data link: {reason}; streams stay on the control link",
+                reason=reason,
             )
-        if self._retry is None:
-            self._delay = min(max(FIRST_RETRY, 2 * self._delay), LAST_RETRY)
-            wait = self._delay * _random.uniform(0.8, 1.2)
-            self._retry = self._clock.callLater(wait, self._try_again)
+        self._delay = min(max(FIRST_RETRY, 2 * self._delay), LAST_RETRY)
+        wait = self._delay * _random.uniform(0.8, 1.2)
+        self._retry = self._clock.callLater(wait, self._try_again)
 
     def _try_again(self) -> None:
         self._retry = None

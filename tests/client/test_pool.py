@@ -162,6 +162,7 @@ class LossTests(PoolCase):
         super().setUp()
         self.client = self.let_in()
         self.attach_all()
+        self.advance(15)
         self.assertEqual(2, len(self.open))
 
     def test_closed_by_the_server(self) -> None:
@@ -286,18 +287,37 @@ class FailureTests(PoolCase):
 
     def test_success(self) -> None:
         """
-        After it all is as at the beginning.
+        When it has lasted, all is as at the beginning.
         """
         self.let_in()
         self.refuse_all(20)
         while not self.open:
             self.advance(1)
-        self.open[0].attach()
-        self.reactor.settle()
+        self.attach_all()
+        self.advance(60)
+        self.assertEqual(6, len(self.open))
         with capturedLogs() as logs:
-            moments = self.refuse_all(5, Code.POLICY)
+            self.open[0].transport.abortConnection()
+            self.reactor.settle()
+            moments = self.refuse_all(5)
         self.assertLessEqual(moments[1] - moments[0], 2)
         self.assertEqual(1, sum("reason" in event for event in logs))
+
+    def test_closed_at_once(self) -> None:
+        """
+        A server that takes data links and does not keep them is not flooded.
+        """
+        self.let_in()
+        with capturedLogs() as logs:
+            for _ in range(120):
+                for link in self.open:
+                    link.attach()
+                    self.reactor.settle()
+                    link.transport.abortConnection()
+                self.advance(1)
+        self.assertLess(len(self.data_links), 40)
+        texts = [event["reason"] for event in logs if "reason" in event]
+        self.assertEqual(["it was lost soon after it was made"], texts)
 
     def test_silent_server(self) -> None:
         """
