@@ -193,7 +193,7 @@ class DirectPath:
 
     def drop(self) -> None:
         """
-        The stream is reset: nothing more goes either way. The data link stays until
+        The stream is closed: nothing more goes either way. The data link stays until
         L{close}, so that its end cannot overtake the word on the control link that
         says why.
         """
@@ -206,11 +206,8 @@ class DirectPath:
 
     def close(self, *, in_order: bool) -> None:
         """
-        The stream is over on both sides: close the data link.
+        The stream is over on both sides: close the data link, after L{drop}.
         """
-        self._stop_pump()
-        self.sending = Sending.ENDED
-        self.receiving = Receiving.ENDED
         if in_order:
             self.data_link.close()
         else:
@@ -321,7 +318,6 @@ class DirectPath:
         if early:
             self._take(early)
         self._stream.link_opened()
-        self.check_total()
 
     def _take(self, data: bytes) -> None:
         self.count_received(len(data))

@@ -129,17 +129,16 @@ class Records:
 
         @return: what is to be sent.
         """
+        sealed: list[bytes] = []
         try:
             if len(plain) <= _TURN:
                 return self._seal(plain)
-            sealed: list[bytes] = []
             rest = memoryview(plain)
             while rest:
                 sealed += self._seal(rest[:_TURN])
                 rest = rest[_TURN:]
         except Error as error:
             self._fail(error)
-            return []
         return sealed
 
     def end(self) -> list[bytes]:
@@ -175,12 +174,14 @@ class Records:
         """
         read = self.connection.bio_read
         taken = [read(size)]
-        # As a rule the first has all. If it is full, there may be more.
-        with suppress(WantReadError):
-            while len(taken[-1]) == size:
-                taken.append(read(size))
+        if len(taken[0]) == size:
+            # There may be more.
+            with suppress(WantReadError):
+                while True:
+                    taken.append(read(size))
         return taken
 
     def _fail(self, error: Error) -> None:
-        # The traceback would keep this, and all that it refers to, alive.
-        self.problem = error.with_traceback(None)
+        if self.problem is None:
+            # The traceback would keep this, and all that it refers to, alive.
+            self.problem = error.with_traceback(None)

@@ -13,7 +13,6 @@ from twisted.internet.error import ConnectionDone, ConnectionLost
 from twisted.internet.interfaces import (
     IDelayedCall,
     IHandshakeListener,
-    INegotiated,
     IProducer,
     IProtocol,
     ISystemHandle,
@@ -31,7 +30,7 @@ if TYPE_CHECKING:
     from reitunnel.transports.tls import TLSLayer
 
 
-_LONE_WRITES: Final = 8
+LONE_WRITES: Final = 8
 """
 Writes that are not held back after one that nothing was gathered with: to hold it
 back was in vain.
@@ -49,7 +48,7 @@ class _Phase(Enum):
     OVER = "nothing more comes and nothing more is sent"
 
 
-@implementer(ILinkTransport, ISystemHandle, INegotiated)
+@implementer(ILinkTransport, ISystemHandle)
 class TLSTransport(ProtocolWrapper):
     """
     Speaks TLS on another transport.
@@ -222,7 +221,7 @@ class TLSTransport(ProtocolWrapper):
         Deliver nothing until L{resumeProducing}. A connection that is being closed
         reads on.
         """
-        if not self.disconnecting:
+        if not self.disconnecting and self._phase is not _Phase.OVER:
             self.paused = True
             self.transport.pauseProducing()
 
@@ -232,7 +231,7 @@ class TLSTransport(ProtocolWrapper):
         """
         self.paused = False
         self._read()
-        if not self.paused:
+        if not self.paused and self._phase is not _Phase.OVER:
             self.transport.resumeProducing()
 
     def stopProducing(self) -> None:
@@ -246,13 +245,6 @@ class TLSTransport(ProtocolWrapper):
         The TLS connection.
         """
         return self._records.connection
-
-    @property
-    def negotiatedProtocol(self) -> bytes | None:
-        """
-        What the peers have agreed on by ALPN.
-        """
-        return self._records.connection.get_alpn_proto_negotiated() or None
 
     # The parts.
 
@@ -304,7 +296,7 @@ class TLSTransport(ProtocolWrapper):
     def _end_turn(self) -> None:
         self._turn = None
         if len(self._gathered) == 1:
-            self._lone_writes = _LONE_WRITES
+            self._lone_writes = LONE_WRITES
         self._send_gathered()
 
     def _send_gathered(self) -> None:
@@ -321,9 +313,10 @@ class TLSTransport(ProtocolWrapper):
         if self._records.problem is not None:
             self._finish(self._records.problem)
 
-    def _send(self, sealed: Iterable[bytes]) -> None:
-        for piece in sealed:
-            self.transport.write(piece)
+    def _send(self, sealed: list[bytes]) -> None:
+        # Nothing may come in between: a producer that is paused could write.
+        if sealed:
+            self.transport.writeSequence(sealed)
 
     def _close(self) -> None:
         """

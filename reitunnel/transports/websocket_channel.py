@@ -395,34 +395,32 @@ class LinkChannel(WebSocketAdapterProtocol, WebSocketProtocol):
     def _take_binary(self) -> bool:
         """
         Take whole binary messages, and pieces of them, off the bytes that were
-        read.
+        read, and deliver all that is in them at once.
 
         @return: whether that is all for now. If not, there is something else in
             front, which is for autobahn to read, or to refuse.
         """
-        data = self.data
+        data = memoryview(self.data)
         size = len(data)
         position = 0
-        try:
-            while position < size:
-                if not self._missing:
-                    head = read_head(data, position, masked=not self.masks)
-                    if isinstance(head, NoHead):
-                        return head is NoHead.INCOMPLETE
-                    position, self._missing, mask = head
-                    self._masker = new_masker(mask, head.size) if mask else None
-                stop = min(size, position + self._missing)
-                piece = data[position:stop]
-                if self._masker is not None:
-                    piece = self._masker.process(piece)
-                self._missing -= stop - position
-                position = stop
-                self._deliver(piece)
-                if not self._wanted():
-                    return True
-            return True
-        finally:
-            self.data = data[position:]
+        pieces: list[Buffer] = []
+        complete = True
+        while position < size:
+            if not self._missing:
+                head = read_head(self.data, position, masked=not self.masks)
+                if isinstance(head, NoHead):
+                    complete = head is NoHead.INCOMPLETE
+                    break
+                position, self._missing, mask = head
+                self._masker = new_masker(mask, head.size) if mask else None
+            stop = min(size, position + self._missing)
+            piece = data[position:stop]
+            pieces.append(self._masker.process(piece) if self._masker else piece)
+            self._missing -= stop - position
+            position = stop
+        self.data = self.data[position:]
+        self._deliver(b"".join(pieces))
+        return complete or not self._wanted()
 
     def _deliver(self, data: bytes) -> None:
         if data and self._link is not None and self.state == _OPEN:

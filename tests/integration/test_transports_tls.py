@@ -7,10 +7,12 @@ from __future__ import annotations
 import contextlib
 import socket
 import ssl
+import subprocess
 from collections.abc import Iterator
+from threading import Timer
 from typing import Any
 
-from twisted.internet.error import ConnectionLost
+from twisted.internet.error import ConnectionDone, ConnectionLost
 from twisted.internet.threads import deferToThread
 
 from reitunnel.errors import TransportError
@@ -30,6 +32,7 @@ from tests.integration.links import (
     failure_of,
     talk_tls,
 )
+from tests.programs import require_program
 
 
 class TLSTests(LinkTestCase):
@@ -305,3 +308,106 @@ class TLSTests(LinkTestCase):
             await client.gone
             reused += await serving
         self.assertEqual([False, True, True], reused)
+
+    async def test_other_version(self) -> None:
+        """
+        TLS 1.2, for peers that have nothing better.
+        """
+        servers = PeerFactory(Echo)
+        issued = self.authority.issue("x", "localhost")
+        url = await self.listen(
+            "tls", servers, self.certificates(issued, minimum_version="1.2")
+        )
+        context = ssl.create_default_context(cafile=str(self.ca_path))
+        context.maximum_version = ssl.TLSVersion.TLSv1_2
+        context.set_alpn_protocols(["reitunnel/1"])
+        data = bytes(range(256)) * 1000
+
+        def visit() -> bytes:
+            with (
+                socket.create_connection(("127.0.0.1", url.port), 20) as plain,
+                context.wrap_socket(plain, server_hostname="localhost") as wrapped,
+            ):
+                self.assertEqual("TLSv1.2", wrapped.version())
+                wrapped.sendall(data)
+                received = b""
+                while len(received) < len(data):
+                    received += wrapped.recv(65536)
+                wrapped.unwrap()
+                return received
+
+        self.assertEqual(data, await deferToThread(visit))
+        [server] = servers.built
+        assert isinstance(server, Peer)
+        await server.gone
+        server.lost[0].trap(ConnectionDone)
+
+    async def test_end_that_may_be_somebody_elses_doing(self) -> None:
+        """
+        The connection is closed in order, but TLS is not.
+        """
+        servers = PeerFactory()
+        url = await self.listen("tls", servers)
+        context = ssl.create_default_context(cafile=str(self.ca_path))
+        context.set_alpn_protocols(["reitunnel/1"])
+
+        def visit() -> None:
+            with (
+                socket.create_connection(("127.0.0.1", url.port), 20) as plain,
+                context.wrap_socket(plain, server_hostname="localhost") as wrapped,
+            ):
+                wrapped.sendall(b"hello")
+                # Of the connection alone. What was not read yet is, too: the end
+                # would be a reset otherwise.
+                wrapped.shutdown(socket.SHUT_WR)
+                while wrapped.recv(65536):
+                    pass
+
+        await deferToThread(visit)
+        [server] = servers.built
+        assert isinstance(server, Peer)
+        await server.gone
+        self.assertEqual(b"hello", server.received)
+        self.assertIs(ConnectionLost, server.lost[0].type)
+
+    async def test_new_keys(self) -> None:
+        """
+        A peer changes its keys, and asks this side to do so too (RFC 8446,
+        section 4.6.3). Python's own library cannot do that.
+        """
+        url = await self.listen("tls", PeerFactory(Echo))
+        command = [require_program("openssl"), "s_client", "-msg"]
+        command += ["-connect", f"127.0.0.1:{url.port}", "-alpn", "reitunnel/1"]
+        lines = {"hello": "hello", "K": "KEYUPDATE", "again": "again"}
+        said = await deferToThread(converse, command, lines)
+        changes = [line for line in said.splitlines() if line.endswith(", KeyUpdate")]
+        self.assertEqual([">>>", "<<<"], [line[:3] for line in changes], said)
+
+
+def converse(command: list[str], lines: dict[str, str]) -> str:
+    """
+    Talk to a program, in a thread.
+
+    @param lines: what to say, and for which line to wait before the next.
+    @return: what it has said.
+    """
+    pipe = subprocess.PIPE
+    with subprocess.Popen(
+        command, stdin=pipe, stdout=pipe, stderr=subprocess.STDOUT, text=True
+    ) as process:
+        assert process.stdin is not None
+        assert process.stdout is not None
+        patience = Timer(20, process.kill)
+        patience.start()
+        said = []
+        for line, answer in lines.items():
+            process.stdin.write(f"{line}\n")
+            process.stdin.flush()
+            for heard in iter(process.stdout.readline, ""):
+                said.append(heard)
+                if heard.strip() == answer:
+                    break
+        process.stdin.close()
+        said.append(process.stdout.read())
+        patience.cancel()
+    return "".join(said)

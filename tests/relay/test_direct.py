@@ -140,7 +140,14 @@ class SwitchTestCase(SynchronousTestCase):
         self.check_nothing_left()
 
     def check_nothing_left(self) -> None:
+        """
+        The data link is gone: in order, if its stream was.
+        """
         self.rig.settle()
+        in_order = {code for code, _ in self.ends} == {Code.NONE}
+        aborted = self.pair.near.aborted + self.pair.far.aborted
+        if in_order:
+            self.assertEqual(0, aborted)
         self.assertTrue(self.pair.server.link.lost)
         self.assertTrue(self.pair.client.link.lost)
         self.assertEqual([], self.rig.leftovers())
@@ -244,9 +251,25 @@ class SwitchingTests(SwitchTestCase):
             assert self.near.path is not None
             late = Receiving.BEGUN if slow == "control" else Receiving.TOLD
             self.assertIs(late, self.near.path.receiving)
+            if slow == "control":
+                self.assertFalse(self.pair.near.reading)
+                self.assertGreater(len(self.pair.far.outgoing), 7 * ROOM)
             self.rig.server.transport.stalled = self.pair.near.stalled = False
             self.rig.settle()
             self.assertEqual(b"mux " + b"".join(pieces), self.program.received)
+
+    def test_data_link_first_without_bytes(self) -> None:
+        """
+        What comes after both words is read.
+        """
+        self.rig.stall()
+        self.attach()
+        self.rig.settle()
+        self.rig.stall(False)
+        self.rig.settle()
+        self.near.write(b"bytes")
+        self.rig.settle()
+        self.assertEqual(b"bytes", self.other.received)
 
     def test_behind_a_full_queue(self) -> None:
         """

@@ -7,98 +7,64 @@ from __future__ import annotations
 from typing import cast
 
 from OpenSSL import SSL
-from twisted.internet.error import ConnectionDone, ConnectionLost
-from twisted.internet.interfaces import IProtocol, ITransport
+from twisted.internet.interfaces import IProtocolFactory, ITransport
 from twisted.internet.task import Clock
 from twisted.internet.testing import StringTransport
 from twisted.trial.unittest import SynchronousTestCase
+from zope.interface.verify import verifyObject
 
 from reitunnel.errors import TransportError
-from reitunnel.transports import ClientTLS, ServerCertificates
+from reitunnel.transports import ClientTLS, ServerCertificates, base_transport
 from reitunnel.transports.certificates import ServerConnections
 from reitunnel.transports.contexts import HTTP_PROTOCOL, LINK_PROTOCOL
 from reitunnel.transports.tls import TLSLayer, negotiated
-from tests.transports.support import CertificateTestCase, RecorderFactory, Wire
+from tests.transports.support import (
+    CertificateTestCase,
+    NothingFactory,
+    RecorderFactory,
+    connected,
+)
 from tests.transports.test_layers import TLSLayer as PretendedTLS
-from tests.transports.test_websocket import Pushing
 
 
 class LayerTests(CertificateTestCase):
-    def setUp(self) -> None:
-        super().setUp()
-        self.clock = Clock()
-        servers, clients = RecorderFactory(), RecorderFactory()
+    def layer(self, factory: IProtocolFactory, *, client: bool) -> TLSLayer:
+        """
+        Make the layer of one side.
+        """
+        if client:
+            dial = ClientTLS(ca_file=self.ca_file()).dial("localhost", 1, LINK_PROTOCOL)
+            return TLSLayer(dial, factory, Clock(), 10)
         certificates = ServerConnections(ServerCertificates(self.server_pem()))
-        dial = ClientTLS(ca_file=self.ca_file()).dial("localhost", 1, LINK_PROTOCOL)
-        address = StringTransport().getPeer()
-        layers = [
-            TLSLayer(certificates, servers, self.clock, 10).buildProtocol(address),
-            TLSLayer(dial, clients, self.clock, 10).buildProtocol(address),
-        ]
-        self.wire = Wire(*(cast(IProtocol, layer) for layer in layers))
-        [self.server], [self.client] = servers.built, clients.built
-        self.pump()
+        return TLSLayer(certificates, factory, Clock(), 10)
 
-    def pump(self) -> None:
-        self.wire.pump()
-        self.clock.advance(0)
-        self.wire.pump()
+    def test_interface(self) -> None:
+        layer = self.layer(RecorderFactory(), client=True)
+        verifyObject(IProtocolFactory, layer)
 
-    def test_both_ways(self) -> None:
-        self.server.transport.write(b"hello")
-        self.client.transport.writeSequence([b"good", b"bye"])
-        self.pump()
-        self.assertEqual(b"hello", self.client.received)
-        self.assertEqual(b"goodbye", self.server.received)
+    def test_sides(self) -> None:
+        for client in (True, False):
+            factory = RecorderFactory()
+            address = StringTransport().getPeer()
+            protocol = self.layer(factory, client=client).buildProtocol(address)
+            assert protocol is not None
+            self.assertEqual([address], factory.addresses)
+            transport = connected(protocol)
+            # A client begins.
+            self.assertIs(client, transport.value() != b"")
+            self.assertIs(transport, base_transport(factory.built[0].transport))
 
-    def test_close(self) -> None:
-        self.server.transport.write(b"last words")
-        self.server.transport.loseConnection()
-        self.pump()
-        self.assertEqual(b"last words", self.client.received)
-        for protocol in (self.server, self.client):
-            [reason] = protocol.lost
-            reason.trap(ConnectionDone)
-        self.assertEqual([], self.clock.getDelayedCalls())
+    def test_no_protocol(self) -> None:
+        layer = self.layer(NothingFactory(), client=False)
+        self.assertIsNone(layer.buildProtocol(StringTransport().getPeer()))
 
-    def test_no_answer(self) -> None:
-        end = self.wire.ends[0]
-        self.server.transport.write(b"last words")
-        self.server.transport.loseConnection()
-        self.clock.advance(9.9)
-        self.assertFalse(end.disconnecting)
-        self.clock.advance(0.2)
-        self.assertTrue(end.disconnecting)
-        self.assertFalse(end.disconnected)
-        self.wire.lose(ConnectionLost())
-        self.assertEqual([], self.clock.getDelayedCalls())
-
-    def test_a_producer_is_waited_for(self) -> None:
-        end = self.wire.ends[0]
-        self.server.transport.registerProducer(Pushing(), True)
-        self.server.transport.loseConnection()
-        self.clock.advance(100)
-        self.assertFalse(end.disconnecting)
-        self.server.transport.write(b"last words")
-        self.server.transport.unregisterProducer()
-        self.pump()
-        self.assertEqual(b"last words", self.client.received)
-        self.assertEqual(1, len(self.server.lost))
-
-    def test_a_producer_is_waited_for_and_then_no_answer(self) -> None:
-        end = self.wire.ends[0]
-        self.server.transport.registerProducer(Pushing(), True)
-        self.server.transport.loseConnection()
-        self.server.transport.unregisterProducer()
-        self.clock.advance(9.9)
-        self.assertFalse(end.disconnecting)
-        self.clock.advance(0.2)
-        self.assertTrue(end.disconnecting)
-
-    def test_unregister_without_closing(self) -> None:
-        self.server.transport.registerProducer(Pushing(), True)
-        self.server.transport.unregisterProducer()
-        self.assertEqual([], self.clock.getDelayedCalls())
+    def test_start_and_stop(self) -> None:
+        factory = RecorderFactory()
+        layer = self.layer(factory, client=False)
+        layer.doStart()
+        self.assertEqual(1, factory.started)
+        layer.doStop()
+        self.assertEqual(0, factory.started)
 
 
 class NegotiatedTests(SynchronousTestCase):

@@ -121,6 +121,27 @@ class PeerTestCase(SynchronousTestCase):
         return reason.value
 
 
+class DeliveryTests(PeerTestCase):
+    def test_one_read_one_delivery(self) -> None:
+        data = frame(b"ab") + frame(b"") + frame(b"c" * 70_000) + frame(b"de")
+        self.channel.dataReceived(data[:-1])
+        self.channel.dataReceived(data[-1:])
+        first, second = self.protocol.pieces
+        self.assertEqual(b"ab" + b"c" * 70_000 + b"d", first)
+        self.assertEqual(b"e", second)
+
+    def test_something_else_in_between(self) -> None:
+        self.channel.dataReceived(
+            frame(b"ab") + frame(b"?", opcode=9) + frame(b"c") + frame(b"d")
+        )
+        self.assertEqual([b"ab", b"cd"], self.protocol.pieces)
+        self.assertEqual([(10, b"?")], self.sent())
+
+    def test_nothing(self) -> None:
+        self.channel.dataReceived(frame(b""))
+        self.assertEqual([], self.protocol.pieces)
+
+
 class FrameTests(PeerTestCase):
     def assert_failed(self, code: int, data: bytes, reason: str) -> None:
         self.channel.dataReceived(data)
@@ -230,7 +251,7 @@ class PauseTests(PeerTestCase):
         self.channel.dataReceived(frame(b"cd")[3:])
         self.assertEqual([], self.protocol.pieces)
         self.protocol.transport.resumeProducing()
-        self.assertEqual([b"ab", b"cd"], self.protocol.pieces)
+        self.assertEqual([b"abcd"], self.protocol.pieces)
         self.assertEqual("producing", self.transport.producerState)
 
     def test_from_inside(self) -> None:
@@ -263,7 +284,9 @@ class PauseTests(PeerTestCase):
 
         fickle = Fickle()
         protocol.dataReceived = fickle.dataReceived  # type: ignore[method-assign]  # to pause
-        self.channel.dataReceived(frame(b"ab") + frame(b"cd") + frame(b"ef"))
+        self.channel.dataReceived(
+            frame(b"ab") + frame(b"cd", fin=False) + frame(b"ef", opcode=0)
+        )
         self.assertEqual([b"ab", b"cd", b"ef"], fickle.pieces)
 
     def test_kept_until_the_end(self) -> None:
@@ -289,9 +312,8 @@ class PauseTests(PeerTestCase):
 
         failing = Failing()
         self.protocol.dataReceived = failing.dataReceived  # type: ignore[method-assign]  # to fail
-        self.assertRaises(
-            ZeroDivisionError, self.channel.dataReceived, frame(b"ab") + frame(b"cd")
-        )
+        both = frame(b"ab") + frame(b"cd", fin=False)
+        self.assertRaises(ZeroDivisionError, self.channel.dataReceived, both)
         self.lose(ConnectionLost())
         self.assertEqual([b"ab"], failing.pieces)
 
