@@ -103,7 +103,8 @@ class KernelPump:
             has come already.
         """
         if not self._moving_back:
-            self._give_up(_LINK)
+            if self._path.received == self._path.total:
+                self._give_up(_LINK)
             return False
         if self._delivered == self._path.total:
             self._path.came()
