@@ -24,7 +24,8 @@ class RawReceiver(Structural):
 
     def raw_began(self) -> None:
         """
-        The peer goes on here: what follows are the stream's bytes.
+        The peer goes on here: what follows are the stream's bytes. If it had begun
+        before the stream was known here, reading from the link is paused.
         """
 
     def raw_received(self, data: bytes) -> None:
@@ -121,7 +122,8 @@ class DataLink:
         self.stream = stream
         self._receiver = receiver
         if self._begun:
-            self.link.resume_reading()
+            # Reading is resumed by the receiver, when what is early is not early any
+            # more.
             receiver.raw_began()
             early, self._early = self._early, []
             for data in early:

@@ -313,11 +313,13 @@ class DirectPath:
     # The parts.
 
     def _open(self) -> None:
+        # In one piece: in between, the link would be resumed, and some transports
+        # bring more from inside that.
+        early = b"".join(self._early)
+        self._early.clear()
         self.receiving = Receiving.LINK
-        self.data_link.link.resume_reading()
-        early, self._early = self._early, []
-        for data in early:
-            self.raw_received(data)
+        if early:
+            self._take(early)
         self._stream.link_opened()
         self.check_total()
 

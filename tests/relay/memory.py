@@ -246,6 +246,24 @@ class MemorySocket(MemoryTransport):
         """
 
 
+class EagerSocket(MemorySocket):
+    """
+    One that has read more than it was asked for, and gives it from inside
+    C{resumeProducing}, as a WebSocket does.
+    """
+
+    _giving = False
+
+    def resumeProducing(self) -> None:
+        super().resumeProducing()
+        if self.stalled or self.aborted or self._giving:
+            return
+        self._giving = True
+        while self.reading and self.far.outgoing:
+            self._read(ROOM)
+        self._giving = False
+
+
 @implementer(IHalfCloseableProtocol)
 class Remote(Protocol):
     """

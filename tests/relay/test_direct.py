@@ -11,7 +11,7 @@ from reitunnel.relay.direct import Receiving, Sending
 from reitunnel.relay.stream import StreamTransport
 from reitunnel.wire.streams import Half
 from tests.relay import test_pump, test_stream_ends
-from tests.relay.memory import ROOM
+from tests.relay.memory import ROOM, EagerSocket, MemorySocket
 from tests.relay.programs import HalfCloseable, Producer
 from tests.relay.rig import DataLinkPair, Rig
 
@@ -195,38 +195,58 @@ class SwitchingTests(SwitchTestCase):
         """
         What comes early waits for what is late, and is not much.
         """
+        self.check_data_link_first()
+
+    def test_data_link_first_and_eager(self) -> None:
+        """
+        The same on a transport that gives more as soon as it is resumed.
+        """
+        self.pair = self.rig.data_link(EagerSocket)
+        self.check_data_link_first()
+
+    def check_data_link_first(self) -> None:
         self.near.write(b"late ")
         self.rig.stall()
         self.attach()
-        for _ in range(10):
-            self.near.write(bytes(LOTS))
+        pieces = [bytes([number]) * LOTS for number in range(10)]
+        for piece in pieces:
+            self.near.write(piece)
         self.rig.settle()
         self.assertEqual(["made"], self.other.told)
         self.assertFalse(self.pair.far.reading)
+        self.assertGreater(len(self.pair.near.outgoing), 9 * LOTS)
         self.rig.stall(False)
         self.rig.settle()
-        self.assertEqual(b"late " + bytes(10 * LOTS), self.other.received)
+        self.assertEqual(b"late " + b"".join(pieces), self.other.received)
 
     def test_either_word_first_to_the_server(self) -> None:
         """
         The client follows on both links, and one of them is slow.
         """
-        for slow in ("control", "data"):
+        for slow, kind in (
+            ("control", MemorySocket),
+            ("data", MemorySocket),
+            ("control", EagerSocket),
+            ("data", EagerSocket),
+        ):
             self.setUp()
+            self.pair = self.rig.data_link(kind)
             self.attach()
             self.far.write(b"mux ")
             # The client hears of it; what it says then does not come yet.
             self.rig.server.transport.stalled = slow == "control"
             self.pair.near.stalled = slow == "data"
             self.rig.settle()
-            self.far.write(b"raw")
+            pieces = [bytes([number]) * ROOM for number in range(10)]
+            for piece in pieces:
+                self.far.write(piece)
             self.rig.settle()
             assert self.near.path is not None
             late = Receiving.BEGUN if slow == "control" else Receiving.TOLD
             self.assertIs(late, self.near.path.receiving)
             self.rig.server.transport.stalled = self.pair.near.stalled = False
             self.rig.settle()
-            self.assertEqual(b"mux raw", self.program.received)
+            self.assertEqual(b"mux " + b"".join(pieces), self.program.received)
 
     def test_behind_a_full_queue(self) -> None:
         """

@@ -27,7 +27,7 @@ from reitunnel.errors import Code
 from reitunnel.relay import StreamTransport
 from reitunnel.relay.direct import Receiving, Sending
 from reitunnel.wire.session import SessionLimits
-from tests.relay.memory import MemoryTransport
+from tests.relay.memory import EagerSocket, MemorySocket, MemoryTransport
 from tests.relay.programs import HalfCloseable
 from tests.relay.rig import DataLinkPair, Rig
 from tests.wire.search import examples
@@ -94,15 +94,16 @@ class DirectMachine(RuleBasedStateMachine):
     @initialize(
         window=st.sampled_from([0, 20 * KIB, 256 * KIB]),
         chunk=st.sampled_from([1000, 64 * KIB]),
+        eager=st.booleans(),
     )
-    def begin(self, window: int, chunk: int) -> None:
+    def begin(self, window: int, chunk: int, eager: bool) -> None:
         self.rig = Rig(SessionLimits(max_window=window, chunk=chunk))
         self.trips: list[Trip] = []
         self.free: list[DataLinkPair] = []
         self.all_pairs: list[DataLinkPair] = []
         for _ in range(2):
             self.open_stream()
-            self.make_link()
+            self.make_link(eager)
 
     # The moves.
 
@@ -135,9 +136,9 @@ class DirectMachine(RuleBasedStateMachine):
         end.transport.on_delivered = deliver
 
     @precondition(lambda self: len(self.free) < 2)
-    @rule()
-    def make_link(self) -> None:
-        pair = self.rig.data_link()
+    @rule(eager=st.booleans())
+    def make_link(self, eager: bool) -> None:
+        pair = self.rig.data_link(EagerSocket if eager else MemorySocket)
         self.free.append(pair)
         self.all_pairs.append(pair)
 
