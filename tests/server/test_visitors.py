@@ -83,6 +83,21 @@ class TraceTests(SynchronousTestCase):
         self.check(pair)
         self.assertEqual([], pair.stop())
 
+    def test_tunnels(self) -> None:
+        pair = Pair(ledgers=False).start()
+        [wanted] = pair.client.wanted
+        tunnels: list[Any] = [
+            ref(tunnel)
+            for side in (pair.server, pair.client)
+            for tunnel in side.tunnels
+        ]
+        self.assertEqual(2, len(tunnels))
+        wanted.close()
+        pair.reactor.settle()
+        gc.collect()
+        self.assertEqual([None, None], [each() for each in tunnels])
+        self.assertEqual([], pair.stop())
+
     def test_timers(self) -> None:
         """
         A stream that is over has none, whether it was accepted or not.
