@@ -32,6 +32,9 @@ _VERSIONS: Final = {"1.2": SSL.TLS1_2_VERSION, "1.3": SSL.TLS1_3_VERSION}
 # encryption.
 _OLD_CIPHERS: Final = b"ECDHE+AESGCM:ECDHE+CHACHA20"
 
+# SSL_MODE_ENABLE_PARTIAL_WRITE, which pyOpenSSL sets and does not offer.
+_PARTIAL_WRITE: Final = 1
+
 _OPTIONS: Final = (
     SSL.OP_NO_COMPRESSION | SSL.OP_CIPHER_SERVER_PREFERENCE | SSL.OP_NO_RENEGOTIATION
 )
@@ -56,6 +59,10 @@ def new_context(method: int, minimum: MinimumVersion) -> SSL.Context:
     context.set_options(_OPTIONS)
     # Idle connections give their buffers back.
     context.set_mode(SSL.MODE_RELEASE_BUFFERS)
+    if hasattr(context, "clear_mode"):
+        # Many records are sealed in one call. pyOpenSSL before 25.2 has no way to
+        # say so, and seals them one by one.
+        context.clear_mode(_PARTIAL_WRITE)
     context.set_min_proto_version(_VERSIONS[minimum])
     context.set_cipher_list(_OLD_CIPHERS)
     context.set_session_cache_mode(SSL.SESS_CACHE_OFF)

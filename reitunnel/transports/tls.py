@@ -11,97 +11,35 @@ and L{reitunnel.transports.client_tls}.
 from __future__ import annotations
 
 from collections.abc import Callable, Collection
+from typing import cast
 
+from OpenSSL.SSL import Connection
 from twisted.internet.interfaces import (
-    IDelayedCall,
+    IAddress,
     IOpenSSLClientConnectionCreator,
     IOpenSSLServerConnectionCreator,
-    IProducer,
     IProtocolFactory,
     IReactorTime,
     ITransport,
 )
-from twisted.internet.protocol import connectionDone
-from twisted.protocols.tls import BufferingTLSTransport, TLSMemoryBIOFactory
-from twisted.python.failure import Failure
+from twisted.protocols.policies import WrappingFactory
+from twisted.protocols.tls import TLSMemoryBIOProtocol
 
 from reitunnel.errors import TransportError
 from reitunnel.transports.layers import tls_connection
+from reitunnel.transports.tls_transport import TLSTransport
 
 
-class _TLSTransport(BufferingTLSTransport):
-    """
-    Twisted's TLS, with a bound on how long a peer may take to answer the end of
-    TLS. Twisted itself would wait for ever.
-    """
-
-    factory: TLSLayer
-
-    def __init__(self, *arguments: object, **keywords: object) -> None:
-        super().__init__(*arguments, **keywords)  # type: ignore[arg-type]  # as given
-        self._streaming = False
-        self._impatience: IDelayedCall | None = None
-
-    def registerProducer(self, producer: IProducer, streaming: bool) -> None:
-        """
-        Write what the producer produces; until it is unregistered, the
-        connection is not closed.
-        """
-        self._streaming = True
-        super().registerProducer(producer, streaming)  # type: ignore[no-untyped-call]  # Twisted's
-
-    def unregisterProducer(self) -> None:
-        """
-        The producer is done.
-        """
-        if self._streaming:
-            # Twisted gathers small writes, and would end TLS before they are out.
-            self._aggregator.flush()
-        self._streaming = False
-        super().unregisterProducer()  # type: ignore[no-untyped-call]  # Twisted's
-        self._limit_closing()
-
-    def loseConnection(self) -> None:
-        """
-        Write what is left and close.
-        """
-        super().loseConnection()
-        self._limit_closing()
-
-    def connectionLost(self, reason: Failure = connectionDone) -> None:
-        """
-        The connection is gone.
-        """
-        if self._impatience is not None and self._impatience.active():
-            self._impatience.cancel()
-        super().connectionLost(reason)
-
-    def _limit_closing(self) -> None:
-        if (
-            self.disconnecting
-            and self.connected
-            and not self._streaming
-            and self._impatience is None
-        ):
-            self._impatience = self.factory.clock.callLater(
-                self.factory.closing_timeout, self._stop_waiting
-            )
-
-    def _stop_waiting(self) -> None:
-        # Not an abort: what is still on its way to a slow peer arrives.
-        if self.transport is not None:
-            self.transport.loseConnection()
-
-
-class TLSLayer(TLSMemoryBIOFactory):
+class TLSLayer(WrappingFactory[TLSTransport]):
     """
     Puts TLS between the connections it is given and the protocols of another
     factory.
 
+    @ivar clock: what the time-outs are measured with.
     @ivar closing_timeout: seconds that a peer has to answer the end of TLS.
     """
 
-    protocol = _TLSTransport
+    noisy = False
 
     def __init__(
         self,
@@ -114,10 +52,36 @@ class TLSLayer(TLSMemoryBIOFactory):
         @param connections: makes the TLS connections; which side they are is
             said by the interface that it provides.
         """
-        is_client = IOpenSSLClientConnectionCreator.providedBy(connections)
-        super().__init__(connections, is_client, factory, clock)
+        super().__init__(factory)  # type: ignore[no-untyped-call]  # Twisted's
         self.clock = clock
         self.closing_timeout = closing_timeout
+        self._connections = connections
+
+    def buildProtocol(  # type: ignore[override]  # as IProtocolFactory has it
+        self, addr: IAddress | None
+    ) -> TLSTransport | None:
+        """
+        Build a protocol, and TLS below it.
+        """
+        protocol = self.wrappedFactory.buildProtocol(addr)
+        if protocol is None:
+            return None
+        return TLSTransport(self, protocol, self._connect())
+
+    def _connect(self) -> Connection:
+        """
+        Make a TLS connection.
+        """
+        # The interfaces want Twisted's own protocol, for creators that keep it.
+        nobody = cast(TLSMemoryBIOProtocol, None)
+        creator = self._connections
+        if IOpenSSLClientConnectionCreator.providedBy(creator):
+            connection = creator.clientConnectionForTLS(nobody)
+            connection.set_connect_state()
+        else:
+            connection = creator.serverConnectionForTLS(nobody)
+            connection.set_accept_state()
+        return connection
 
 
 def negotiated(protocols: Collection[bytes]) -> Callable[[ITransport], None]:

@@ -32,6 +32,7 @@ from zope.interface import implementer
 
 from reitunnel import Client, ClientConfig, ClientTunnel, Server, ServerConfig, Target
 from reitunnel.config import ClientTimeouts, ServerTimeouts, ServerTuning, Tuning
+from reitunnel.config.values import Carrier
 from reitunnel.interfaces import IHalfCloseTransport
 from tests.certificates import CertificateAuthority
 
@@ -212,12 +213,16 @@ class StreamTestCase(TestCase):
     A test with a server and a client.
 
     @ivar scheme: of the link between them.
+    @ivar carrier: how the client wants streams to travel.
+    @ivar pool_size: how many data links it keeps ready.
     @ivar server: the server.
     @ivar client: the client.
     """
 
     timeout = 120
     scheme = "tcp"
+    carrier: Carrier = "auto"
+    pool_size = 10
     server: Server
     client: Client
 
@@ -225,6 +230,7 @@ class StreamTestCase(TestCase):
         self,
         tuning: dict[str, Any] | None = None,
         heartbeat: float = 10,
+        switch_after: int = 1 << 20,
         **options: Any,
     ) -> None:
         """
@@ -232,6 +238,7 @@ class StreamTestCase(TestCase):
 
         @param tuning: of both.
         @param heartbeat: the interval of both, in seconds.
+        @param switch_after: when C{carrier = "auto"} takes a data link.
         @param options: more arguments of the client.
         """
         pem, ca = self.certificates() if self.scheme in ("tls", "wss") else (None, None)
@@ -242,18 +249,21 @@ class StreamTestCase(TestCase):
                 listen=(f"{self.scheme}://127.0.0.1:0{path}",),
                 insecure_no_auth=True,
                 timeouts=ServerTimeouts(drain=0, heartbeat_interval=heartbeat),
-                tuning=ServerTuning(**(tuning or {})),
+                tuning=ServerTuning(**(tuning or {}), switch_after=switch_after),
                 pem=pem,
             ),
         )
         self.server.startService()
         self.addCleanup(self.server.stopService)
         (address,) = await self.server.when_listening()
+        port = await self.reached_at(port_of(address))
         self.client = Client(
             reactor,
             ClientConfig(
-                server=f"{self.scheme}://127.0.0.1:{port_of(address)}{path}",
+                server=f"{self.scheme}://127.0.0.1:{port}{path}",
                 client_id="test",
+                carrier=self.carrier,
+                pool_size=self.pool_size,
                 timeouts=ClientTimeouts(drain=0, heartbeat_interval=heartbeat),
                 tuning=Tuning(**(tuning or {})),
                 ca=ca,
@@ -262,6 +272,15 @@ class StreamTestCase(TestCase):
         )
         self.client.startService()
         self.addCleanup(self.client.stopService)
+
+    async def reached_at(self, port: int) -> int:
+        """
+        Choose how the client reaches the server.
+
+        @param port: where the server listens.
+        @return: what the client dials.
+        """
+        return port
 
     def certificates(self) -> tuple[Path, Path]:
         """

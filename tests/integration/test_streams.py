@@ -362,6 +362,7 @@ class TLSBulkTests(BulkTests):
 
     scheme = "tls"
     size = 24 * MIB
+    timeout = 20
 
 
 class WebSocketBulkTests(BulkTests):
@@ -371,6 +372,7 @@ class WebSocketBulkTests(BulkTests):
 
     scheme = "ws"
     size = 24 * MIB
+    timeout = 20
 
 
 class SecureWebSocketBulkTests(BulkTests):
@@ -380,6 +382,7 @@ class SecureWebSocketBulkTests(BulkTests):
 
     scheme = "wss"
     size = 24 * MIB
+    timeout = 20
 
 
 class ManyTests(StreamTestCase):
