@@ -70,6 +70,7 @@ class Pair:
         server_hooks: Iterable[object] = (),
         client_hooks: Iterable[object] = (),
         ledgers: bool = True,
+        reactor: MemoryReactor | None = None,
     ) -> None:
         """
         @param server: the server's configuration; see L{server_config}.
@@ -78,8 +79,9 @@ class Pair:
         @param client_hooks: hooks after L{told_client}.
         @param ledgers: whether L{told_server} and L{told_client} are hooks at all:
             without hooks less is done.
+        @param reactor: a reactor with faults.
         """
-        self.reactor = MemoryReactor()
+        self.reactor = reactor or MemoryReactor()
         self.told_server = Ledger()
         self.told_client = Ledger()
         if ledgers:

@@ -100,10 +100,10 @@ class Visit:
 
     def _open(self) -> None:
         """
-        Open the stream, if the visitor and the tunnel are still there.
+        Open the stream, if the tunnel is still there.
         """
         tunnel, record = self._tunnel, self._record
-        if self._end.lost or not tunnel.takes_streams:
+        if not tunnel.takes_streams:
             self._turn_away(Code.ABORTED, GIVEN_UP)
             return
         assert tunnel.record.address is not None

@@ -209,6 +209,24 @@ class DrainTests(StopCase):
         self.assertTrue(self.visitor.reset)
         self.assertTrue(self.target.reset)
 
+    def test_one_of_two(self) -> None:
+        """
+        It waits for the last one.
+        """
+        other = Pair().start()
+        first, second = other.visit(), other.visit()
+        stopping = other.client.stopService()
+        first.hang_up()
+        other.reactor.settle()
+        self.assertNoResult(stopping)
+        self.assertIs(None, second.lost)
+        second.hang_up()
+        other.reactor.settle()
+        self.check_stopped(other, stopping)
+        self.assertEqual([], other.stop())
+        self.target.hang_up()
+        self.pair.reactor.settle()
+
     def test_link_lost(self) -> None:
         """
         It does not dial again.

@@ -5,6 +5,7 @@ Limits: what counts, what is refused, and that it is given back.
 from __future__ import annotations
 
 from twisted.internet.address import IPv4Address, UNIXAddress
+from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IAddress, ITransport
 from twisted.internet.testing import StringTransport
 from twisted.logger import capturedLogs
@@ -13,10 +14,11 @@ from zope.interface.verify import verifyObject
 
 from reitunnel import Code
 from reitunnel.config.settings import Limits, ServerTimeouts
-from reitunnel.interfaces import ILinkAdmission
+from reitunnel.interfaces import ILinkAdmission, ISession
 from reitunnel.server.limits import Admission, Gauge
 from reitunnel.wire.frames import FrameKind
 from reitunnel.wire.messages import TunnelEnded, TunnelOpened, known_code
+from tests.ledger import Decider
 from tests.pair import Pair, server_config
 from tests.server.raw import RawClient, raw_client
 
@@ -85,6 +87,7 @@ class AdmissionTests(SynchronousTestCase):
         self.assertTrue(admission.admit(from_host("192.0.2.2")))
         admission.gone(second)
         self.assertTrue(admission.admit(third))
+        self.assertFalse(admission.admit(from_host("192.0.2.1")))
 
     def test_twice(self) -> None:
         """
@@ -223,6 +226,43 @@ class ClientLimitTests(SynchronousTestCase):
         pair.reactor.settle()
         clients[3].log_in("d")
         self.assertEqual(["b", "d"], [each.instance for each in pair.server.sessions])
+        self.assertEqual([], pair.stop())
+
+    def test_undecided(self) -> None:
+        """
+        Two for the last place, on whom hooks decide: the first to be allowed gets
+        it.
+        """
+        decisions: list[Deferred[None]] = []
+
+        def decide(client: ISession) -> Deferred[None]:
+            decisions.append(Deferred())
+            return decisions[-1]
+
+        pair = Pair(
+            server=server_config(limits=Limits(max_clients=1)),
+            server_hooks=[Decider(client=decide)],
+        ).start_server()
+        clients = [raw_client(pair.reactor) for _ in range(2)]
+        for client, name in zip(clients, "ab", strict=True):
+            client.hello(name)
+            client.frames.clear()
+            client.respond()
+        for decision in decisions:
+            decision.callback(None)
+        pair.reactor.settle()
+        self.assertEqual("a", pair.session.instance)
+        self.assertEqual(
+            (Code.LIMIT, "the server has too many clients"), clients[1].refused()
+        )
+        self.assertEqual(
+            [
+                "client+",
+                "client+ 2",
+                "client- 2 LIMIT: the server has too many clients",
+            ],
+            pair.told_server.lines[1:],
+        )
         self.assertEqual([], pair.stop())
 
     def turned_away(self, client: RawClient) -> None:

@@ -142,6 +142,16 @@ class PolicyTests(PortCase):
             (Code.POLICY, "127.0.0.1:80: Permission denied"), self.refused(client)
         )
 
+    def test_system_refuses_every_choice(self) -> None:
+        """
+        Then to try others does not help, and the reason is the system's.
+        """
+        _, client = self.serve(Policy(ports=ports("80-90")))
+        client.ask()
+        code, reason = self.refused(client)
+        self.assertEqual(Code.POLICY, code)
+        self.assertIn("Permission denied", reason)
+
     def test_choice(self) -> None:
         """
         For port 0 the server takes one that is allowed.

@@ -4,6 +4,8 @@ How a server starts, or does not.
 
 from __future__ import annotations
 
+from pathlib import Path
+
 from twisted.internet.address import IPv4Address, IPv6Address
 from twisted.internet.defer import Deferred
 from twisted.internet.protocol import ClientFactory, Factory
@@ -11,13 +13,16 @@ from twisted.logger import capturedLogs
 from twisted.trial.unittest import SynchronousTestCase
 from zope.interface.verify import verifyObject
 
-from reitunnel import Refused, Server
+from reitunnel import Code, Refused, Server
+from reitunnel.auth import new_token
+from reitunnel.config.settings import AuthSettings, Limits
 from reitunnel.errors import ConfigError, TransportError
 from reitunnel.interfaces import IServer, ISession, IStream, ITunnel
 from reitunnel.wire.frames import FrameKind
 from reitunnel.wire.messages import TunnelOpened
+from tests.auth.support import write_token_file
 from tests.ledger import Decider, Ledger
-from tests.memory import MemoryReactor
+from tests.memory import Caller, MemoryReactor, Peer
 from tests.pair import Pair, server_config
 from tests.server.raw import RawClient, raw_client
 
@@ -67,6 +72,17 @@ class ListeningTests(StartCase):
         self.successResultOf(server.when_listening())
         server.startService()
         self.assertEqual(1, len(self.reactor.ports))
+
+    def test_without_privileges(self) -> None:
+        """
+        A program that embeds it just starts it.
+        """
+        server = self.server()
+        server.startService()
+        self.assertEqual((LISTEN,), self.successResultOf(server.when_listening()))
+        self.assertTrue(server.running)
+        server.stopService()
+        self.assertFalse(server.running)
 
     def test_several(self) -> None:
         """
@@ -157,6 +173,27 @@ class FailureTests(StartCase):
         self.failureResultOf(listening, TransportError)
         self.assertEqual(["server+", "server-"], self.ledger.lines)
         self.assertEqual([], self.reactor.ports)
+
+    def test_started_again_while_hooks_decide(self) -> None:
+        """
+        What the first start came to is forgotten.
+        """
+        decisions: list[Deferred[None]] = []
+
+        def decide(_: IServer) -> Deferred[None]:
+            decisions.append(Deferred())
+            return decisions[-1]
+
+        server = self.server(Decider(server=decide))
+        first = server.when_listening()
+        self.start(server)
+        self.successResultOf(server.stopService())
+        self.failureResultOf(first, TransportError)
+        self.start(server)
+        second = server.when_listening()
+        self.assertNoResult(second)
+        decisions[-1].callback(None)
+        self.assertEqual((LISTEN,), self.successResultOf(second))
 
     def test_restarted_after_failure(self) -> None:
         other = self.reactor.listenTCP(7000, Factory(), interface="127.0.0.1")
@@ -275,6 +312,51 @@ class EmbeddingTests(StartCase):
         self.reactor.settle()
         client = self.connect(server)
         self.assertIsNot(None, client.lost)
+
+    def test_stopping(self) -> None:
+        """
+        Nor does one that waits for its last streams.
+        """
+        server = self.server(listen=())
+        self.start(server)
+        client = self.connect(server)
+        client.log_in()
+        client.ask(1, 6000)
+        visitor = Peer()
+        self.reactor.connectTCP("127.0.0.1", 6000, Caller(visitor))
+        self.reactor.settle()
+        stopping = server.stopService()
+        self.reactor.settle()
+        self.assertNoResult(stopping)
+        self.assertIsNot(None, self.connect(server).lost)
+        self.assertIs(None, client.lost)
+
+    def test_admission(self) -> None:
+        """
+        The limits of handshakes hold for them too.
+        """
+        server = self.server(listen=(), limits=Limits(max_handshakes=1))
+        self.start(server)
+        first, second = self.connect(server), self.connect(server)
+        self.assertEqual((True, False), (first.lost is None, second.lost is None))
+        first.log_in()
+        self.assertIs(None, self.connect(server).lost)
+
+    def test_no_mechanism(self) -> None:
+        """
+        A link that has nothing to bind a token to, where that is required.
+        """
+        path = Path(self.mktemp())
+        write_token_file(path, new_token("web")[1])
+        auth = AuthSettings(tokens=path, channel_binding="require")
+        server = self.server(listen=(), insecure_no_auth=False, auth=auth)
+        self.start(server)
+        client = self.connect(server)
+        client.hello()
+        self.assertEqual(
+            (Code.POLICY, "this server takes no clients on such a link"),
+            client.refused(),
+        )
 
     def test_refused_start(self) -> None:
         """

@@ -68,6 +68,22 @@ class StopTests(StopCase):
         self.check_stopped(pair, stopping)
         self.assertEqual([], pair.reactor.getDelayedCalls())
 
+    def test_nothing_is_left_when_it_fires(self) -> None:
+        """
+        The ports, for links and for visitors, are free then.
+        """
+        pair = Pair().start()
+        left: list[object] = []
+        stopping = pair.server.stopService()
+        stopping.addCallback(lambda _: left.extend(pair.reactor.ports))
+        stopping.addCallback(lambda _: left.append(pair.link.server.connected))
+        self.assertNoResult(stopping)
+        pair.reactor.settle()
+        [target_port, connected] = left
+        self.assertEqual((pair.reactor.ports[0], False), (target_port, connected))
+        self.check_stopped(pair, stopping)
+        self.assertEqual([], pair.stop())
+
     def test_silent_client(self) -> None:
         """
         A client that does not close its side is cut off.
@@ -113,6 +129,24 @@ class DrainTests(StopCase):
         self.visitor.hang_up()
         self.pair.reactor.settle()
         self.assertFalse(self.target.reset)
+
+    def test_one_of_two(self) -> None:
+        """
+        It waits for the last one.
+        """
+        other = Pair().start()
+        first, second = other.visit(), other.visit()
+        stopping = other.server.stopService()
+        first.hang_up()
+        other.reactor.settle()
+        self.assertNoResult(stopping)
+        self.assertIs(None, second.lost)
+        second.hang_up()
+        other.reactor.settle()
+        self.check_stopped(other, stopping)
+        self.assertEqual([], other.stop())
+        self.visitor.hang_up()
+        self.pair.reactor.settle()
 
     def test_does_not_finish(self) -> None:
         self.pair.reactor.advance(19.9)
