@@ -17,6 +17,7 @@ from pathlib import Path
 from queue import Empty, Queue
 from time import monotonic
 from typing import Any
+from urllib.error import URLError
 from urllib.request import urlopen
 
 from twisted.trial.unittest import SynchronousTestCase
@@ -175,9 +176,16 @@ def fetch(address: str, path: str = "/index.txt") -> str:
     Visit an address.
 
     @return: the page.
+    @raise ConnectionError: whether the connection is lost before the request was sent,
+        for which urllib has an error of its own, or after.
     """
-    with urlopen(f"http://{address}{path}", timeout=SECONDS) as response:
-        text: bytes = response.read()
+    try:
+        with urlopen(f"http://{address}{path}", timeout=SECONDS) as response:
+            text: bytes = response.read()
+    except URLError as error:
+        if isinstance(error.reason, ConnectionError):
+            raise error.reason from None
+        raise
     return text.decode()
 
 
