@@ -249,16 +249,15 @@ class CloseTests(MuxTests):
 
     def test_stream_that_had_ended(self) -> None:
         """
-        It ended in order, although the link is lost before anybody was told.
+        It ended as both sides have said, although the session is over before it is
+        told.
         """
         overs: list[Code] = []
         self.near.on_over = lambda code, _: overs.append(code)
-        self.far.loseConnection()
-        self.rig.settle()
         self.program.on_lost = lambda: self.server.mux.abort(Code.INTERNAL, "gone")
-        self.near.loseConnection()
+        self.far.abort(Code.LIMIT, "enough")
         self.rig.settle()
-        self.assertEqual([Code.NONE], overs)
+        self.assertEqual([Code.LIMIT], overs)
         self.check_over()
 
     def test_closed_by_whom_it_tells(self) -> None:
@@ -564,6 +563,8 @@ class AnswersTests(MuxTests):
         self.server.transport.turn()
         self.assertTrue(self.server.transport.reading)
         self.assertEqual([[Code.NONE, ""]], self.server.told("peer_drains"))
+        self.flood(100)
+        self.assertFalse(self.server.transport.reading)
 
     def test_closes_while_it_is_stopped(self) -> None:
         """
