@@ -102,7 +102,6 @@ class ClientSession:
         )
         self._deciding: Asking[Opened] | None = None
         self._owed = Owed(self._tell, lambda: None)
-        self._allowed = False
         self._tunnels: dict[int, AskedTunnel] = {}
         self._unfinished: dict[AskedTunnel, None] = {}
         self._next_number = 1
@@ -147,7 +146,6 @@ class ClientSession:
             self._owed.decided(opened)
         if self.end is not None:
             raise SessionRefused(*self.end)
-        self._allowed = True
 
     def close(self, code: Code = Code.CLOSED, reason: str = "") -> None:
         """
@@ -170,7 +168,7 @@ class ClientSession:
         Ask the server for a tunnel, unless that was done or nothing new is taken
         any more.
         """
-        if not self._allowed or self.draining or self.end is not None:
+        if self.draining or self.end is not None:
             return
         if wanted.closed or wanted.record is not None:
             return

@@ -109,12 +109,11 @@ class TargetDialler:
             stream.connect(protocol)
             return
         end = await self._dial()
-        if end.lost:
-            raise StreamRefused(Code.ABORTED, "the target left")
         if stream.lost:
             end.abort()
             return
-        apply_tcp_options(end.transport, self._options)
+        if not end.lost:
+            apply_tcp_options(end.transport, self._options)
         stream.accept()
         join(end, stream)
 

@@ -9,7 +9,7 @@ from twisted.internet.defer import CancelledError, Deferred
 from twisted.internet.protocol import Factory
 from twisted.trial.unittest import SynchronousTestCase
 
-from reitunnel import ClientTunnel, Code, TunnelRefused
+from reitunnel import ClientTunnel, Code, Refused, TunnelRefused
 from reitunnel.config.settings import Limits, Policy, TunnelSettings
 from reitunnel.config.values import PortRange
 from reitunnel.interfaces import ITunnel
@@ -115,6 +115,30 @@ class OpenTests(TunnelCase):
         before = len(pair.told_client.lines)
         pair.reactor.advance(60)
         self.assertEqual(before, len(pair.told_client.lines))
+
+    def test_refused_by_own_hook(self) -> None:
+        """
+        The server is not even asked. In the next session, the hook is.
+        """
+        allowed = [False]
+
+        def decide(tunnel: ITunnel) -> None:
+            if not allowed[0]:
+                raise Refused("not this one")
+
+        pair = Pair(client_hooks=[Decider(tunnel=decide)])
+        self.pair(pair)
+        [wanted] = pair.client.wanted
+        self.assertIs(None, wanted.tunnel)
+        error = self.refused(pair, pair.client.open_tunnel(TARGET, 6001))
+        self.assertEqual((Code.REFUSED, "not this one"), (error.code, error.reason))
+        self.assertEqual([wanted], pair.client.wanted)
+        pair.reactor.advance(60)
+        self.assertEqual(["server+", "client+"], pair.told_server.lines)
+        allowed[0] = True
+        pair.link.cut()
+        pair.reactor.advance(1)
+        self.assertEqual([PUBLIC_PORT], pair.public_ports)
 
     def test_not_a_target(self) -> None:
         pair = self.pair()
@@ -324,6 +348,10 @@ class ReconnectTests(TunnelCase):
         pair.link.cut()
         pair.reactor.settle()
         pair.reactor.listenTCP(PUBLIC_PORT, pair.targets, interface="127.0.0.1")
+        pair.told_client.take()
+        pair.reactor.advance(0.5)
+        self.assertEqual(["client+ 2", "tunnel+ 1"], pair.told_client.take()[:2])
+        self.assertEqual([], pair.told_client.take())
         pair.reactor.advance(60)
         self.assertEqual([], list(pair.client.tunnels))
         self.assertEqual([], list(pair.server.tunnels))
@@ -463,9 +491,23 @@ class RetryTests(TunnelCase):
         pair.reactor.listenTCP(PUBLIC_PORT, pair.targets, interface="127.0.0.1")
         self.pair(pair)
         [wanted] = pair.client.wanted
+        before = len(pair.reactor.getDelayedCalls())
         wanted.close()
+        self.assertEqual(before - 1, len(pair.reactor.getDelayedCalls()))
         pair.reactor.advance(60)
         self.assertEqual(1, self.asked(pair))
+
+    def test_stopped(self) -> None:
+        """
+        Nothing is left to be asked.
+        """
+        pair = Pair()
+        pair.reactor.listenTCP(PUBLIC_PORT, pair.targets, interface="127.0.0.1")
+        self.pair(pair)
+        pair.client.stopService()
+        pair.server.stopService()
+        pair.reactor.settle()
+        self.assertEqual([], pair.reactor.getDelayedCalls())
 
     def test_link_lost(self) -> None:
         """
