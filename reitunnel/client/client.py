@@ -44,7 +44,6 @@ _HOPELESS: Final = frozenset(
 A client that has never been let in gives up when it is refused for one of these.
 """
 _NO_METADATA: Final[Mapping[str, str]] = MappingProxyType({})
-_WEB_SOCKETS: Final = frozenset({"ws", "wss"})
 _random = Random()
 
 
@@ -100,7 +99,6 @@ class Client(Service):
         for tunnel in config.tunnels:
             self._want(tunnel.target, tunnel.bind, tunnel.port, tunnel.metadata)
         url = LinkURL.parse(config.server)
-        self._scheme = url.scheme
         endpoint = client_endpoint(reactor, url, settings)
         self._connecting = ClientService(
             SessionEndpoint(self, endpoint),
@@ -124,14 +122,9 @@ class Client(Service):
     @property
     def wants_data_links(self) -> bool:
         """
-        Whether the client can carry streams on data links. Over WebSocket it does
-        not: docs/performance.md says why.
+        Whether the client can carry streams on data links.
         """
-        return (
-            self.config.carrier != "mux"
-            and self.config.pool_size > 0
-            and self._scheme not in _WEB_SOCKETS
-        )
+        return self.config.carrier != "mux" and self.config.pool_size > 0
 
     @property
     def session(self) -> ISession | None:
