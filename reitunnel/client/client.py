@@ -268,7 +268,7 @@ class Client(Service):
         """
         if self._session is session:
             self._session = None
-        self._trouble = reason or code.name.lower()
+        self._trouble = reason or code.words
         if code is Code.TAKEN_OVER:
             error = SessionRefused(code, "another client with the same id took over")
             self._give_up_soon(error)
@@ -396,9 +396,8 @@ class Client(Service):
             deferred.callback(None)
 
     async def _drain(self, session: ClientSession) -> None:
-        count = session.streams
-        if count:
-            seconds = self.config.timeouts.drain
+        count, seconds = session.streams, self.config.timeouts.drain
+        if count and seconds:
             self._log.info(
                 "waiting up to {seconds} s for {count} streams",
                 seconds=seconds,
