@@ -23,6 +23,7 @@ from twisted.internet.interfaces import (
     IReactorTime,
 )
 from twisted.internet.protocol import connectionDone
+from twisted.logger import Logger
 from twisted.python.failure import Failure
 from zope.interface import implementer
 
@@ -38,6 +39,8 @@ from reitunnel.transports.websocket_frames import (
     make_head,
     read_head,
 )
+
+_log = Logger()
 
 SUBPROTOCOL: Final = "reitunnel.1"
 """What is negotiated as the subprotocol."""
@@ -155,15 +158,21 @@ class LinkChannel(WebSocketAdapterProtocol, WebSocketProtocol):
         Deliver what was kept back, then tell the protocol.
         """
         link = self._link
+        problem: Failure | None = None
         if link is not None and not link.disconnecting:
             self._ending = True
-            self.consume()
+            try:
+                self.consume()
+            except Exception:
+                # The reactor would close the connection for that: it is closed.
+                problem = Failure()
+                _log.failure("the protocol failed on the last data", problem)
         self._stop_timer()
         self._connectionLost(reason)  # type: ignore[arg-type]  # says str, means this
         if link is None:
             self._fail(handshake_problem(reason))
         else:
-            link.lost(self._end(reason))
+            link.lost(problem or self._end(reason))
 
     def pauseProducing(self) -> None:
         """
