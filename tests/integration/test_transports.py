@@ -104,6 +104,8 @@ class EverySchemeTests(LinkTestCase):
             secure = scheme in ("tls", "wss")
             self.assertEqual((scheme, scheme), (mine.scheme, theirs.scheme))
             self.assertEqual((secure, secure), (mine.secure, theirs.secure))
+            version = "1.3" if secure else None
+            self.assertEqual((version, version), (mine.tls_version, theirs.tls_version))
             self.assertEqual((mine.host, mine.peer), (theirs.peer, theirs.host))
             self.assertEqual(mine.channel_binding, theirs.channel_binding)
             self.assertEqual(secure, mine.channel_binding is not None)
