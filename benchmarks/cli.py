@@ -21,6 +21,7 @@ from typing import Any
 from benchmarks import report, results
 from benchmarks.bench import Bench
 from benchmarks.contenders import Contender, every_contender
+from benchmarks.contenders.reitunnel import kind_of, variant_of
 from benchmarks.errors import BenchmarkError
 from benchmarks.load.starting import ROOT
 from benchmarks.machine import describe
@@ -152,11 +153,12 @@ def chosen_contenders(asked: argparse.Namespace, plan: Plan) -> list[Contender]:
     for name in wanted:
         if name not in names:
             raise BenchmarkError(f"no contender {name!r}; there are {', '.join(names)}")
-    return [
-        each
-        for each in every
-        if not wanted or each.name in wanted or each.name.partition(" (")[0] in wanted
-    ]
+
+    def chosen(name: str) -> bool:
+        kind, variant = kind_of(name), variant_of(name)
+        return not wanted or name in wanted or (variant in others and kind in wanted)
+
+    return [each for each in every if chosen(each.name)]
 
 
 def read_keys(texts: Sequence[str]) -> dict[str, Any]:

@@ -19,7 +19,8 @@ MeasureFresh = Callable[[Bench, Reitunnel, Opened], None]
 
 def ours(bench: Bench) -> list[Reitunnel]:
     """
-    Those of the plan's contenders that are Reitunnel, over these transports.
+    Those of the plan's contenders that are Reitunnel as it is run, over these
+    transports.
     """
     few = bench.plan.few
     return [
@@ -27,6 +28,7 @@ def ours(bench: Bench) -> list[Reitunnel]:
         for each in bench.contenders
         if isinstance(each, Reitunnel)
         and each.transport in OURS
+        and not each.module
         and (not few or each.kind in few)
     ]
 

@@ -12,6 +12,7 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from benchmarks.cli import chosen_contenders, chosen_plan, parse, read_keys
 from benchmarks.contenders import every_contender
+from benchmarks.contenders.choice import TWISTED_RECORDS
 from benchmarks.contenders.reitunnel import Reitunnel, toml, variant_of
 from benchmarks.errors import BenchmarkError, ProgramFailed
 from benchmarks.plan import FULL, PLANS, QUICK
@@ -102,7 +103,13 @@ class ContenderTests(SynchronousTestCase):
             ["tcp mux (old)"], self.names("--contender=tcp mux (old)", against)
         )
         self.assertEqual("old", variant_of("tcp mux (old)"))
-        self.assertEqual({""}, set(map(variant_of, self.names())))
+        self.assertEqual({"", TWISTED_RECORDS}, set(map(variant_of, self.names())))
+
+    def test_twisted_records_are_chosen_by_name_alone(self) -> None:
+        name = f"tls mux ({TWISTED_RECORDS})"
+        self.assertIn(name, self.names())
+        self.assertEqual([name], self.names(f"--contender={name}"))
+        self.assertEqual(["tls mux"], self.names("--contender=tls mux"))
 
     def test_no_checkout(self) -> None:
         self.assertRaises(BenchmarkError, self.names, f"--against=old={self.mktemp()}")
