@@ -21,7 +21,7 @@ from typing import Any
 from benchmarks import report, results
 from benchmarks.bench import Bench
 from benchmarks.contenders import Contender, every_contender
-from benchmarks.contenders.reitunnel import kind_of, variant_of
+from benchmarks.contenders.reitunnel import TRANSPORTS, kind_of, variant_of
 from benchmarks.errors import BenchmarkError
 from benchmarks.load.starting import ROOT
 from benchmarks.machine import describe
@@ -131,7 +131,7 @@ def chosen_plan(asked: argparse.Namespace) -> Plan:
         changes[name] = kind(value)
     if asked.contender:
         # Whoever is named is measured in every row.
-        changes["few"] = ()
+        changes.update(few=(), transports=TRANSPORTS)
     return replace(plan, **changes)
 
 

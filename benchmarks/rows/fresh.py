@@ -11,15 +11,12 @@ from benchmarks.bench import Bench
 from benchmarks.contenders import Opened
 from benchmarks.contenders.reitunnel import Reitunnel
 
-OURS = ("tcp", "tls")
-"""The transports of these rows: WebSocket adds to their bytes, not to their states."""
-
 MeasureFresh = Callable[[Bench, Reitunnel, Opened], None]
 
 
 def ours(bench: Bench) -> list[Reitunnel]:
     """
-    Those of the plan's contenders that are Reitunnel as it is run, over these
+    Those of the plan's contenders that are Reitunnel as it is run, over the plan's
     transports.
     """
     few = bench.plan.few
@@ -27,7 +24,7 @@ def ours(bench: Bench) -> list[Reitunnel]:
         each
         for each in bench.contenders
         if isinstance(each, Reitunnel)
-        and each.transport in OURS
+        and each.transport in bench.plan.transports
         and not each.module
         and (not few or each.kind in few)
     ]
