@@ -19,7 +19,7 @@ from types import FrameType
 from typing import Any
 
 from benchmarks import report, results
-from benchmarks.bench import Bench
+from benchmarks.bench import Bench, reason_of
 from benchmarks.contenders import Contender, every_contender
 from benchmarks.contenders.reitunnel import TRANSPORTS, kind_of, variant_of
 from benchmarks.errors import BenchmarkError
@@ -199,8 +199,8 @@ def measure(
             _say(f"{name} ...")
             try:
                 ROWS[name](bench)
-            except BenchmarkError as error:
-                bench.note(name, "", str(error))
+            except Exception as error:
+                bench.note(name, "", reason_of(error))
             _say(f"{name}: {time.monotonic() - started:.0f} s")
     run.seconds = time.monotonic() - begun
 
