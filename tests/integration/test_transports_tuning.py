@@ -1,5 +1,6 @@
 """
-What C{[tuning]} says reaches the sockets of links, visitors and targets.
+What C{[tuning]} says reaches the sockets of links, visitors and targets, and the
+sessions.
 """
 
 from __future__ import annotations
@@ -99,6 +100,15 @@ class TuningTests(StreamTestCase):
             size = each.getHandle().getsockopt(SOCKET, socket.SO_SNDBUF)
             wanted = preset["send_buffer"]
             self.assertIn(size, (wanted, 2 * wanted), name)
+
+    async def test_session(self) -> None:
+        await self.start(tuning={"buffer_size": 8192, "stream_window": 131072})
+        await self.client.when_connected()
+        sessions: list[Any] = [*self.server.sessions, self.client.session]
+        self.assertEqual(2, len(sessions))
+        for each in sessions:
+            limits = each.mux.session.limits
+            self.assertEqual((8192, 131072), (limits.chunk, limits.max_window))
 
     def each(self, ends: dict[str, list[Connection]]) -> list[tuple[str, Connection]]:
         """
