@@ -4,7 +4,7 @@ TLS as a layer between a transport and a protocol.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from enum import Enum
 from typing import TYPE_CHECKING, Final
 
@@ -25,6 +25,7 @@ from twisted.python.failure import Failure
 from zope.interface import implementer
 
 from reitunnel.interfaces import ILinkTransport
+from reitunnel.prompt import prompt_writer
 from reitunnel.transports.records import RECORD, Buffer, Records
 
 if TYPE_CHECKING:
@@ -73,6 +74,7 @@ class TLSTransport(ProtocolWrapper):
 
     factory: TLSLayer
     transport: ILinkTransport
+    _write_below: Callable[[bytes], None]
 
     def __init__(
         self, factory: TLSLayer, wrapped: IProtocol, connection: Connection
@@ -103,6 +105,7 @@ class TLSTransport(ProtocolWrapper):
         """
         # Not the wrapper's way, which claims to do all that the transport below can.
         Protocol.makeConnection(self, transport)
+        self._write_below = prompt_writer(transport)
         self.factory.registerProtocol(self)  # type: ignore[no-untyped-call]  # Twisted's
         self.wrappedProtocol.makeConnection(self)
         if self._phase is _Phase.SHAKING:
@@ -328,7 +331,7 @@ class TLSTransport(ProtocolWrapper):
     def _send(self, sealed: list[bytes]) -> None:
         # Nothing may come in between: a producer that is paused could write.
         if sealed:
-            self.transport.writeSequence(sealed)
+            self._write_below(b"".join(sealed))
 
     def _close(self) -> None:
         """

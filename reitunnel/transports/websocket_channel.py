@@ -9,6 +9,7 @@ of which a link consists, are taken here in one pass over the bytes that were re
 from __future__ import annotations
 
 import os
+from collections.abc import Callable
 from typing import Any, Final
 
 from autobahn.twisted.websocket import WebSocketAdapterProtocol
@@ -29,6 +30,7 @@ from zope.interface import implementer
 
 from reitunnel.errors import TransportError
 from reitunnel.interfaces import ILinkTransport
+from reitunnel.prompt import prompt_writer
 from reitunnel.transports.failures import handshake_problem
 from reitunnel.transports.layers import abort
 from reitunnel.transports.masking import Masker, new_masker
@@ -87,6 +89,8 @@ class LinkChannel(WebSocketAdapterProtocol, WebSocketProtocol):
     inside_message: bool
     websocket_protocol_in_use: str | None
     _transport_details: Any
+
+    _write_below: Callable[[bytes], None]
 
     masks: bool
     """Whether this side masks what it sends: clients do."""
@@ -216,7 +220,7 @@ class LinkChannel(WebSocketAdapterProtocol, WebSocketProtocol):
             head, payload = make_head(size, mask), new_masker(mask, size).process(data)
         else:
             head, payload = make_head(size), bytes(data)
-        self.transport.writeSequence((head, payload))
+        self._write_below(head + payload)
 
     def close(self) -> None:
         """
@@ -390,6 +394,7 @@ class LinkChannel(WebSocketAdapterProtocol, WebSocketProtocol):
             return
         link = self._link = WebSocketTransport(self.transport, self, protocol)
         self._registered = True
+        self._write_below = prompt_writer(self.transport)
         self.transport.registerProducer(self, True)
         protocol.makeConnection(link)
         if not self.ready.called:
