@@ -18,7 +18,7 @@ from reitunnel.relay import DataLink, Link, SocketEnd, join
 from reitunnel.relay.direct import DirectPath, Receiving
 from reitunnel.wire.frames import FrameReader
 from tests.relay.level import LevelReactor, Peer, descriptors, pattern, unix_pair
-from tests.relay.programs import HalfCloseable
+from tests.relay.programs import HalfCloseable, nothing
 from tests.relay.rig import NoFrames, Rig
 from tests.relay.splicing import CountedPipes
 
@@ -180,3 +180,28 @@ class KernelTests(SynchronousTestCase):
         self.assertIs(Receiving.ENDED, self.path.receiving)
         self.check_answered(100)
         self.check_over()
+
+    def test_no_descriptors_after_an_end(self) -> None:
+        """
+        The visitor has ended before the switch: while the answer is on its way, and
+        nothing is in between, both ends have the descriptors that they had.
+        """
+        self.target.on_finished = nothing
+        self.visitor.shut()
+        self.settle()
+        had = descriptors()
+        self.stream.attach(self.data_links[0])
+        for side in self.rig.sides:
+            side.mux.changed()
+        self.settle()
+        self.assertIs(Receiving.LINK, self.path.receiving)
+        self.assertEqual(had, descriptors())
+        self.target.transport.write(pattern(0, LOTS))
+        self.until(lambda: self.visitor.receive() * 0 or len(self.visitor.got) == LOTS)
+        self.settle()
+        self.pipes.clear()
+        self.assertEqual(had, descriptors())
+        self.target.transport.loseConnection()
+        self.check_answered(LOTS)
+        self.until(lambda: self.ends)
+        self.assertEqual([(Code.NONE, "")], self.ends)
