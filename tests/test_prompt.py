@@ -12,7 +12,7 @@ from twisted.internet.tcp import Connection
 from twisted.internet.testing import MemoryReactor, StringTransport
 from twisted.trial.unittest import SynchronousTestCase
 
-from reitunnel.prompt import IN_A_ROW, prompt_writer
+from reitunnel.prompt import IN_A_ROW, LONE, SMALL, prompt_writer
 
 
 class Sink(Connection):
@@ -42,7 +42,11 @@ class Sink(Connection):
             each.close()
 
 
-class PromptWriterTests(SynchronousTestCase):
+class PromptWriterTestCase(SynchronousTestCase):
+    """
+    A connection, and what writes to it.
+    """
+
     def setUp(self) -> None:
         self.reactor = MemoryReactor()
         self.sink = Sink(self.reactor)
@@ -56,6 +60,8 @@ class PromptWriterTests(SynchronousTestCase):
         """
         return self.sink in self.reactor.getWriters()
 
+
+class PromptWriterTests(PromptWriterTestCase):
     def test_at_once(self) -> None:
         self.write(b"word")
         self.assertEqual([b"word"], self.sink.taken)
@@ -193,3 +199,48 @@ class PromptWriterTests(SynchronousTestCase):
         write = prompt_writer(transport)
         write(b"word")
         self.assertEqual(b"word", transport.value())
+
+    def test_small_writes(self) -> None:
+        for _ in range(3 * LONE):
+            self.write(b"alone")
+            self.assertFalse(self.waits)
+
+
+class SharedTests(PromptWriterTestCase):
+    """
+    Several write to one connection.
+    """
+
+    def setUp(self) -> None:
+        super().setUp()
+        self.write = prompt_writer(self.sink, shared=True)
+
+    def test_small_writes_that_come_together(self) -> None:
+        """
+        From time to time a small write is held back. As long as others join it, so is
+        the next.
+        """
+        for _ in range(LONE):
+            self.write(b"alone")
+        self.assertEqual([b"alone"] * LONE, self.sink.taken)
+        for _ in range(3):
+            self.sink.taken.clear()
+            for word in (b"a", b"b", b"c"):
+                self.write(word)
+            self.assertEqual([], self.sink.taken)
+            self.sink.doWrite()
+            self.assertEqual([b"abc"], self.sink.taken)
+
+    def test_small_write_that_stays_alone(self) -> None:
+        for _ in range(3):
+            for _ in range(LONE):
+                self.write(b"alone")
+                self.assertFalse(self.waits)
+            self.write(b"held back")
+            self.assertTrue(self.waits)
+            self.sink.doWrite()
+
+    def test_large_writes_are_not_held_back(self) -> None:
+        for _ in range(3 * LONE):
+            self.write(bytes(SMALL))
+            self.assertFalse(self.waits)

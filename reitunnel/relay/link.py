@@ -127,7 +127,7 @@ class Link(Protocol):
         """
         Learn from the transport when it is full, and tell the receiver.
         """
-        self._write = prompt_writer(self.transport)
+        self._write = prompt_writer(self.transport, shared=True)
         self.transport.registerProducer(self, True)
         self.receiver.link_ready(self)
 

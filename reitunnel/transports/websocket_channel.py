@@ -394,7 +394,7 @@ class LinkChannel(WebSocketAdapterProtocol, WebSocketProtocol):
             return
         link = self._link = WebSocketTransport(self.transport, self, protocol)
         self._registered = True
-        self._write_below = prompt_writer(self.transport)
+        self._write_below = prompt_writer(self.transport, shared=True)
         self.transport.registerProducer(self, True)
         protocol.makeConnection(link)
         if not self.ready.called:
