@@ -198,10 +198,20 @@ class CarrierTests(DirectCase):
         """
         It stops the sender before much is on the way.
         """
+        await self.check_never_reads(target_reads=False)
+
+    async def test_visitor_that_never_reads(self) -> None:
+        await self.check_never_reads(target_reads=True)
+
+    async def check_never_reads(self, *, target_reads: bool) -> None:
+        """
+        The sender stops, and other streams go on.
+        """
         await self.begin(tuning=SMALL)
         visitor, target = await self.bulk_pair()
-        target.transport.pauseProducing()
-        sender = visitor.send(64 * MIB)
+        deaf, talks = (visitor, target) if target_reads else (target, visitor)
+        deaf.transport.pauseProducing()
+        sender = talks.send(64 * MIB)
         self.assertLess(await stopped_growing(lambda: sender.sent), 8 * MIB)
         other, _ = await self.pair(Echo)
         other.transport.write(b"hello")
