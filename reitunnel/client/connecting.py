@@ -168,4 +168,7 @@ class SessionEndpoint:
             session.close(Code.SHUTDOWN, "the client is stopping")
             raise CancelledError
         client.session_begun(session)
+        if not client.running:
+            # Whoever waited for the session has stopped it, and it closes the session.
+            raise CancelledError
         return session, link

@@ -4,6 +4,8 @@ A client that is stopped, whatever it is doing.
 
 from __future__ import annotations
 
+import gc
+
 from twisted.internet.defer import Deferred
 from twisted.trial.unittest import SynchronousTestCase
 
@@ -158,6 +160,29 @@ class StateTests(StopCase):
         pair.reactor.advance(0.1)
         self.check_stopped(pair, stopping)
         server.link.transport.abortConnection()
+
+    def test_as_soon_as_it_is_connected(self) -> None:
+        """
+        By who has waited for the session. Nothing is said of it that was not expected.
+        """
+        pair = Pair(client=client_config(tunnels=()))
+        stopping: list[Deferred[None]] = []
+        pair.client.when_connected().addCallback(
+            lambda _: stopping.append(pair.client.stopService())
+        )
+        pair.start()
+        pair.reactor.settle()
+        [stopped] = stopping
+        self.check_stopped(pair, stopped)
+        [begun, over] = pair.told_client.lines
+        self.assertEqual("client+", begun)
+        self.assertEqual("client- SHUTDOWN: the client is stopping", over)
+        self.assertEqual([], list(pair.server.sessions))
+        self.assertEqual([], pair.stop())
+        # A Deferred's error that nobody has taken is logged when it goes away.
+        del pair, stopping, stopped
+        gc.collect()
+        self.assertEqual([], self.flushLoggedErrors())
 
     def test_waiters(self) -> None:
         """
