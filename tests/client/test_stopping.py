@@ -165,6 +165,12 @@ class StateTests(StopCase):
         """
         By who has waited for the session. Nothing is said of it that was not expected.
         """
+        self.stop_when_connected()
+        # A Deferred's error that nobody has taken is logged when it goes away.
+        gc.collect()
+        self.assertEqual([], self.flushLoggedErrors())
+
+    def stop_when_connected(self) -> None:
         pair = Pair(client=client_config(tunnels=()))
         stopping: list[Deferred[None]] = []
         pair.client.when_connected().addCallback(
@@ -179,10 +185,6 @@ class StateTests(StopCase):
         self.assertEqual("client- SHUTDOWN: the client is stopping", over)
         self.assertEqual([], list(pair.server.sessions))
         self.assertEqual([], pair.stop())
-        # A Deferred's error that nobody has taken is logged when it goes away.
-        del pair, stopping, stopped
-        gc.collect()
-        self.assertEqual([], self.flushLoggedErrors())
 
     def test_waiters(self) -> None:
         """
