@@ -1,0 +1,51 @@
+"""
+What the targets with a network in memory share.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from twisted.logger import (
+    ILogObserver,
+    LogEvent,
+    formatEvent,
+    globalLogPublisher,
+)
+from zope.interface import implementer
+
+
+class Fault(AssertionError):
+    """
+    Something failed that only went to the log.
+    """
+
+
+@contextmanager
+def faults_raised() -> Iterator[None]:
+    """
+    Raise what is logged as a failure: the reactor, and whoever guards calls of others,
+    catch what a bug raises, and log it.
+
+    @raise Fault: with what was logged.
+    """
+    observer = _Observer()
+    globalLogPublisher.addObserver(observer)
+    try:
+        yield
+    finally:
+        globalLogPublisher.removeObserver(observer)
+    if observer.faults:
+        raise Fault("\n".join(observer.faults))
+
+
+@implementer(ILogObserver)
+class _Observer:
+    def __init__(self) -> None:
+        self.faults: list[str] = []
+
+    def __call__(self, event: LogEvent) -> None:
+        if "log_failure" in event:
+            trace = event["log_failure"].getTraceback()
+            self.faults.append(f"{formatEvent(event)}\n{trace}")
