@@ -89,6 +89,9 @@ class SecretTests(CommandTestCase):
             await client.wait_for("is open: ")
             seen.append(await self.seen(client))
         seen.append(await self.seen(server))
+        checked = await self.run_to_end(*REITUNNEL, "check", str(config))
+        self.assertEqual(0, checked.code, checked.err)
+        seen += checked.lines
         ended = [await each.stop() for each in (*clients, server)]
         self.assert_secret(*seen, *(text for each in ended for text in each.lines))
         self.assertIn("token:laptop", server.output)

@@ -16,7 +16,7 @@ from reitunnel.auth import ClientAuthenticator, ClientCredentials, new_token
 from reitunnel.auth.scram import ClientFirst, Header, Verifier
 from reitunnel.auth.token_file import read_token_file
 from reitunnel.auth.tokens import Token
-from reitunnel.config import Secret, load_client_config
+from reitunnel.config import HookSettings, Secret, load_client_config
 from reitunnel.errors import (
     ConfigError,
     ConfigMistake,
@@ -27,7 +27,7 @@ from reitunnel.wire.messages import Welcome, decode_message
 from tests.auth.support import CHANNEL, PLAIN, write_token_file
 from tests.client.rogue import WELCOME
 from tests.memory import MemoryReactor
-from tests.pair import client_config
+from tests.pair import client_config, server_config
 
 
 def shapes(secret: bytes) -> list[str]:
@@ -139,6 +139,12 @@ class MisplacedTokenTests(SynchronousTestCase):
             "rt1_laptop.2_...: unknown key",
             str(ConfigMistake(self.token, "unknown key")),
         )
+
+    def test_option_of_a_hook(self) -> None:
+        hook = HookSettings(name="alarm", options={"url": "u", "password": "hunter2"})
+        config = server_config(hooks=(hook,))
+        self.assertNotIn("hunter2", f"{hook!r} {config!r}")
+        self.assertIn("options=['password', 'url']", repr(config))
 
     def test_secret_of_a_configuration(self) -> None:
         config = ClientConfig(server="tcp://127.0.0.1:1", token=Secret(self.token))
