@@ -170,10 +170,12 @@ def _frames() -> Iterator[tuple[str, bytes]]:
 
 def _handshakes() -> Iterator[tuple[str, bytes]]:
     begin, answer = command(shake.HELLO), command(shake.ANSWER)
-    wrong = command(shake.ANSWER, 0, b"\x00\x30\x01x")
+    nonce = command(shake.ANSWER, 0, b"\x00\x30\x01x")
+    proof = command(shake.ANSWER, 0, b"\x00\x64\x03xyz")
     late = command(shake.WAIT, 11)
     yield "let-in", _SERVER + begin + answer + answer
-    yield "wrong", _SERVER + begin + answer + wrong
+    yield "wrong-nonce", _SERVER + begin + answer + nonce
+    yield "wrong-proof", _SERVER + begin + answer + proof
     yield "late", _SERVER + begin + answer + late
     yield (
         "hello",

@@ -83,6 +83,7 @@ def fuzz_frames(data: bytes) -> None:
     assert (whole, error) == _read(data, size, limit)
     for kind, stream, payload, complete in whole:
         assert len(payload) <= min(largest_payload(kind), limit)
+        assert payload or kind in (FrameKind.EOF, FrameKind.STREAM_CLOSE)
         message = MESSAGES.get(kind)
         if complete and message is not None:
             _decode(kind, message, stream, payload)
