@@ -127,6 +127,10 @@ def seeds() -> Mapping[str, Mapping[str, bytes]]:
             "tls": b"tls://example.com:7000",
             "tcp": b"tcp://127.0.0.1:7000",
             "ws": b"ws://[::1]:80/path",
+            "far-tcp": b"tcp://example.com:7000",
+            "far-ws": b"ws://0.0.0.0:8080",
+            "user": b"tcp://localhost@192.0.2.1:7000",
+            "backslash": b"tcp://192.0.2.1\\@localhost:7000",
             "wss": b"wss://example.com/a/b",
             "endpoint": b"tcp:host=localhost:port=7000:interface=127.0.0.1",
             "proxy": b"haproxy:tcp:7000:interface=127.0.0.1",
@@ -166,6 +170,8 @@ def _frames() -> Iterator[tuple[str, bytes]]:
     yield "session", b"\x03" + b"".join(session)
     for number, each in enumerate((*handshake, *session)):
         yield f"frame-{number:02}", b"\x10" + each
+    for kind in FrameKind:
+        yield f"empty-{kind.value:02x}", b"\x10" + encode_frame(kind, kind >> 5 & 1)
 
 
 def _handshakes() -> Iterator[tuple[str, bytes]]:
