@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import itertools
 import time
+import traceback
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -139,7 +140,7 @@ class Bench:
         """
         Measure each contender in each round, so that whatever else the machine does
         meets all of them. Every other round goes the other way. One that fails is
-        left out from then on.
+        left out from then on, and its tunnel closed: the next row opens another one.
 
         @param contenders: whom; those of the plan if left out.
         @param count: how many rounds, none of them to warm up; those of the plan if
@@ -167,6 +168,7 @@ class Bench:
 
                 if not self.attempt(row, contender, once):
                     left.remove(contender)
+                    self._close(contender, via)
 
     @contextmanager
     def new_site(self) -> Iterator[Site]:
@@ -180,14 +182,15 @@ class Bench:
         self, row: str, contender: Contender, action: Callable[[], object]
     ) -> bool:
         """
-        Do something for one contender, and note it if that fails.
+        Do something for one contender, and note it if that fails, however it does: the
+        others have nothing to do with it.
 
         @return: whether it succeeded.
         """
         try:
             action()
-        except BenchmarkError as error:
-            self.note(row, contender.name, str(error))
+        except Exception as error:
+            self.note(row, contender.name, reason_of(error))
             # What it was told to do may still be under way.
             self._dismiss_workers()
             return False
@@ -228,10 +231,25 @@ class Bench:
 
         return self.attempt(row, contender, opens)
 
+    def _close(self, contender: Contender, via: Via) -> None:
+        for relay in self._opened.pop((contender.name, via)).relays:
+            self._programs.stop(relay)
+
     def _dismiss_workers(self) -> None:
         for worker in self._workers:
             self._programs.stop(worker.program)
         self._workers.clear()
+
+
+def reason_of(error: Exception) -> str:
+    """
+    Say why something could not be measured. What nobody has expected is shown with its
+    traceback too, which is for whoever mends the benchmark.
+    """
+    if isinstance(error, BenchmarkError):
+        return str(error)
+    traceback.print_exception(error)
+    return f"{type(error).__name__}: {error}"
 
 
 def pause(seconds: float) -> None:

@@ -19,8 +19,9 @@ from types import FrameType
 from typing import Any
 
 from benchmarks import report, results
-from benchmarks.bench import Bench
+from benchmarks.bench import Bench, reason_of
 from benchmarks.contenders import Contender, every_contender
+from benchmarks.contenders.reitunnel import TRANSPORTS, kind_of, variant_of
 from benchmarks.errors import BenchmarkError
 from benchmarks.load.starting import ROOT
 from benchmarks.machine import describe
@@ -130,7 +131,7 @@ def chosen_plan(asked: argparse.Namespace) -> Plan:
         changes[name] = kind(value)
     if asked.contender:
         # Whoever is named is measured in every row.
-        changes["few"] = ()
+        changes.update(few=(), transports=TRANSPORTS)
     return replace(plan, **changes)
 
 
@@ -152,11 +153,12 @@ def chosen_contenders(asked: argparse.Namespace, plan: Plan) -> list[Contender]:
     for name in wanted:
         if name not in names:
             raise BenchmarkError(f"no contender {name!r}; there are {', '.join(names)}")
-    return [
-        each
-        for each in every
-        if not wanted or each.name in wanted or each.name.partition(" (")[0] in wanted
-    ]
+
+    def chosen(name: str) -> bool:
+        kind, variant = kind_of(name), variant_of(name)
+        return not wanted or name in wanted or (variant in others and kind in wanted)
+
+    return [each for each in every if chosen(each.name)]
 
 
 def read_keys(texts: Sequence[str]) -> dict[str, Any]:
@@ -197,8 +199,8 @@ def measure(
             _say(f"{name} ...")
             try:
                 ROWS[name](bench)
-            except BenchmarkError as error:
-                bench.note(name, "", str(error))
+            except Exception as error:
+                bench.note(name, "", reason_of(error))
             _say(f"{name}: {time.monotonic() - started:.0f} s")
     run.seconds = time.monotonic() - begun
 

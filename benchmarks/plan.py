@@ -16,7 +16,9 @@ class Plan:
 
     @ivar contenders: those that are measured; all if it is empty.
     @ivar few: those that are measured where Reitunnel is the subject; all of its
-        over TCP and TLS if it is empty.
+        over L{transports} if it is empty.
+    @ivar transports: those of these rows: WebSocket adds to their bytes, not to their
+        states.
     @ivar rounds: how often each is measured, besides the rounds to warm up.
     @ivar loaded_rounds: the same for the row that takes longest.
     @ivar bulk: one bulk stream.
@@ -41,6 +43,7 @@ class Plan:
     name: str
     contenders: tuple[str, ...] = ()
     few: tuple[str, ...] = ()
+    transports: tuple[str, ...] = ("tcp", "tls")
     rounds: int
     loaded_rounds: int
     warm_up: int = 1

@@ -71,6 +71,13 @@ class Code(IntEnum):
     TARGET_TIMEOUT = 19
     """The target did not answer in time."""
 
+    @property
+    def words(self) -> str:
+        """
+        The name for people: C{"link lost"}.
+        """
+        return self.name.lower().replace("_", " ")
+
 
 class ReitunnelError(Exception):
     """
@@ -92,7 +99,7 @@ class CodedError(ReitunnelError):
         self.reason = reason
 
     def __str__(self) -> str:
-        return self.reason or self.code.name.lower().replace("_", " ")
+        return self.reason or self.code.words
 
 
 class ProtocolError(CodedError):

@@ -86,6 +86,9 @@ class ILinkFacts(Interface):
     peer: IAddress = Attribute("The far end of the link.")
     host: IAddress = Attribute("This end of the link.")
     secure: bool = Attribute("Whether this process speaks TLS on the link.")
+    tls_version: str | None = Attribute(
+        "The version of TLS, such as C{1.3}, or L{None} without TLS."
+    )
     channel_binding: bytes | None = Attribute(
         "The C{tls-exporter} value (RFC 9266), or L{None} without TLS."
     )

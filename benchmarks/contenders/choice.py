@@ -16,6 +16,9 @@ from benchmarks.contenders.reitunnel import CARRIERS, TRANSPORTS, Reitunnel
 from benchmarks.contenders.socat import Socat
 from benchmarks.contenders.stunnel import Stunnel
 
+TWISTED_RECORDS = "Twisted's TLS"
+"""What Reitunnel is called with Twisted's C{TLSMemoryBIOProtocol} below its links."""
+
 FAST_CIPHER = "aes128-gcm@openssh.com"
 """The fastest of ssh's ciphers on processors that have instructions for AES."""
 
@@ -38,6 +41,17 @@ def every_contender(
         for carrier in CARRIERS
         for variant, other in (("", None), *others.items())
     ]
+    twisted = [
+        Reitunnel(
+            "tls",
+            carrier,
+            server_keys,
+            client_keys,
+            variant=TWISTED_RECORDS,
+            module="benchmarks.load.twisted_records",
+        )
+        for carrier in ("mux", "direct")
+    ]
     return [
         Direct(),
         Socat(),
@@ -49,5 +63,6 @@ def every_contender(
         OpenSSH(),
         OpenSSH(FAST_CIPHER),
         Forwarders(encrypted=True),
+        *twisted,
         *(each for each in ours if each.encrypted),
     ]

@@ -16,6 +16,7 @@ from typing import Any
 
 from benchmarks.contenders.base import Opened, Site, Via, straight
 from benchmarks.errors import Unavailable
+from benchmarks.load.starting import start_module
 from benchmarks.running.ports import LOOPBACK
 from benchmarks.running.programs import Program
 from reitunnel.auth import new_token
@@ -40,6 +41,8 @@ class Reitunnel:
     @ivar client_keys: the same for the client.
     @ivar other: the checkout that it is run from, if not this one.
     @ivar variant: what that is called.
+    @ivar module: what it is run by, if not by its own program: a module of this
+        checkout that takes the same arguments.
     """
 
     transport: str
@@ -48,6 +51,7 @@ class Reitunnel:
     client_keys: Mapping[str, Any] = field(default_factory=dict)
     other: Path | None = None
     variant: str = ""
+    module: str = ""
 
     @property
     def kind(self) -> str:
@@ -144,6 +148,8 @@ class Reitunnel:
         """
         name = f"reitunnel {command} ({self.name})"
         arguments = (command, "--config", str(config))
+        if self.module:
+            return start_module(site.programs, name, self.module, *arguments)
         if self.other is None:
             return site.programs.start(name, _PROGRAM, *arguments)
         return site.programs.start(
@@ -156,6 +162,13 @@ class Reitunnel:
     def _url(self, port: int) -> str:
         path = _PATH.get(self.transport, "")
         return f"{self.transport}://{LOOPBACK}:{port}{path}"
+
+
+def kind_of(name: str) -> str:
+    """
+    Give a contender's name without its variant.
+    """
+    return name.partition(" (")[0]
 
 
 def variant_of(name: str) -> str:

@@ -11,22 +11,21 @@ from benchmarks.bench import Bench
 from benchmarks.contenders import Opened
 from benchmarks.contenders.reitunnel import Reitunnel
 
-OURS = ("tcp", "tls")
-"""The transports of these rows: WebSocket adds to their bytes, not to their states."""
-
 MeasureFresh = Callable[[Bench, Reitunnel, Opened], None]
 
 
 def ours(bench: Bench) -> list[Reitunnel]:
     """
-    Those of the plan's contenders that are Reitunnel, over these transports.
+    Those of the plan's contenders that are Reitunnel as it is run, over the plan's
+    transports.
     """
     few = bench.plan.few
     return [
         each
         for each in bench.contenders
         if isinstance(each, Reitunnel)
-        and each.transport in OURS
+        and each.transport in bench.plan.transports
+        and not each.module
         and (not few or each.kind in few)
     ]
 

@@ -1,5 +1,6 @@
 """
-TLS handshakes with the server, full and resumed, near and far, next to stunnel's.
+TLS handshakes with the server, full and resumed, near and far, next to stunnel's and
+Twisted's own.
 
 The client is Python's own, the same for both, so that it is the servers that differ.
 """
@@ -14,6 +15,7 @@ from benchmarks.contenders import Contender, Opened, Site, Via, straight
 from benchmarks.contenders.reitunnel import Reitunnel
 from benchmarks.contenders.stunnel import Stunnel, start_stunnel
 from benchmarks.figures import TIMES
+from benchmarks.load.starting import start_module
 from benchmarks.rows.long_path import CASE as FAR
 from benchmarks.rows.long_path import LongPath
 from benchmarks.running.ports import free_port, wait_until_open
@@ -72,13 +74,42 @@ class StunnelServer(Stunnel):
         return Opened([via(port)], [server])
 
 
+@dataclass(frozen=True)
+class TwistedServer:
+    """
+    A server of Twisted's own means, C{CertificateOptions} and C{TLSMemoryBIOProtocol},
+    which speaks TLS 1.2 too.
+    """
+
+    name: str = "Twisted server"
+    encrypted: bool = True
+    alpn: str | None = None
+
+    def check(self) -> None:
+        """
+        There is nothing to miss.
+        """
+
+    def open(self, site: Site, targets: Sequence[int], via: Via = straight) -> Opened:
+        """
+        Start it.
+        """
+        port = free_port()
+        module = "benchmarks.load.handshake_server"
+        server = start_module(
+            site.programs, self.name, module, f"--port={port}", f"--pem={site.pem}"
+        )
+        wait_until_open(port, server.check)
+        return Opened([via(port)], [server])
+
+
 def measure_handshakes(bench: Bench) -> None:
     """
-    Measure both servers, near and far.
+    Measure each server, near and far.
     """
     near = Kinds(bench, bench.plan.handshakes)
     far = Kinds(bench, bench.plan.far_handshakes)
-    servers: list[Contender] = [ReitunnelServer()]
+    servers: list[Contender] = [ReitunnelServer(), TwistedServer()]
     if any(isinstance(each, Stunnel) for each in bench.contenders):
         servers.append(StunnelServer())
     bench.rounds(ROW, NEAR, near.measure, contenders=servers)
@@ -100,7 +131,7 @@ class Kinds:
         """
         Measure one server.
         """
-        assert isinstance(contender, ReitunnelServer | StunnelServer)
+        assert isinstance(contender, ReitunnelServer | TwistedServer | StunnelServer)
         found = {}
         for version, resume in _KINDS:
             answer = self._bench.worker().do(

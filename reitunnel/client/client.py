@@ -44,7 +44,6 @@ _HOPELESS: Final = frozenset(
 A client that has never been let in gives up when it is refused for one of these.
 """
 _NO_METADATA: Final[Mapping[str, str]] = MappingProxyType({})
-_WEB_SOCKETS: Final = frozenset({"ws", "wss"})
 _random = Random()
 
 
@@ -100,7 +99,6 @@ class Client(Service):
         for tunnel in config.tunnels:
             self._want(tunnel.target, tunnel.bind, tunnel.port, tunnel.metadata)
         url = LinkURL.parse(config.server)
-        self._scheme = url.scheme
         endpoint = client_endpoint(reactor, url, settings)
         self._connecting = ClientService(
             SessionEndpoint(self, endpoint),
@@ -124,14 +122,9 @@ class Client(Service):
     @property
     def wants_data_links(self) -> bool:
         """
-        Whether the client can carry streams on data links. Over WebSocket it does
-        not: docs/performance.md says why.
+        Whether the client can carry streams on data links.
         """
-        return (
-            self.config.carrier != "mux"
-            and self.config.pool_size > 0
-            and self._scheme not in _WEB_SOCKETS
-        )
+        return self.config.carrier != "mux" and self.config.pool_size > 0
 
     @property
     def session(self) -> ISession | None:
@@ -275,7 +268,7 @@ class Client(Service):
         """
         if self._session is session:
             self._session = None
-        self._trouble = reason or code.name.lower()
+        self._trouble = reason or code.words
         if code is Code.TAKEN_OVER:
             error = SessionRefused(code, "another client with the same id took over")
             self._give_up_soon(error)
@@ -403,9 +396,8 @@ class Client(Service):
             deferred.callback(None)
 
     async def _drain(self, session: ClientSession) -> None:
-        count = session.streams
-        if count:
-            seconds = self.config.timeouts.drain
+        count, seconds = session.streams, self.config.timeouts.drain
+        if count and seconds:
             self._log.info(
                 "waiting up to {seconds} s for {count} streams",
                 seconds=seconds,

@@ -363,7 +363,7 @@ class ClientSession:
     def _tell(self, opened: Opened, code: Code, reason: str) -> None:
         client = self.client
         if code in _FAILURES:
-            error = TransportError(reason or code.name.lower())
+            error = TransportError(reason or code.words)
             client.hooks.notify_error(error, f"the link to {client.config.server}")
         client.hooks.notify_client_disconnect(opened, self, code, reason)
 

@@ -33,13 +33,7 @@ def transport_settings_from(
     @return: the options of every socket, and the settings of the endpoint.
     @raise CertificateError: when a certificate file cannot be used.
     """
-    tuning = config.tuning
-    options = TCPOptions(
-        nodelay=tuning.nodelay,
-        keepalive=tuning.keepalive,
-        send_buffer=tuning.send_buffer or None,
-        receive_buffer=tuning.receive_buffer or None,
-    )
+    options = TCPOptions.of(config.tuning)
     settings = ClientTransportSettings(
         tcp=options,
         connect_timeout=config.timeouts.connect,

@@ -19,7 +19,7 @@ from reitunnel.config.loading import (
     load_server_config,
 )
 from reitunnel.config.origin import flag_name
-from reitunnel.config.presets import TUNING_PRESETS
+from reitunnel.config.presets import TIMEOUT_PRESETS, TUNING_PRESETS
 from reitunnel.config.remotes import parse_remote
 from reitunnel.config.settings import (
     AuthSettings,
@@ -43,6 +43,7 @@ from reitunnel.config.values import PortRange, Secret
 from reitunnel.config.verifying import verify_client_config, verify_server_config
 
 __all__ = [
+    "TIMEOUT_PRESETS",
     "TOKEN_VARIABLE",
     "TUNING_PRESETS",
     "AuthSettings",

@@ -14,15 +14,12 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from ipaddress import IPv6Address, ip_address
 from pathlib import Path
-from urllib.parse import urlsplit
 
-_SCHEME = re.compile(r"[a-z][a-z0-9+.-]*\Z")
+from reitunnel.config.urls import is_url, parse_url
+
 _ENDPOINT_TYPE = re.compile(r"[A-Za-z][A-Za-z0-9_.-]*\Z")
 _HOST = re.compile(r"[^\s/\[\]:@?#%\\]+\Z")
 
-_NEEDS_A_PORT = frozenset({"tcp", "tls"})
-_TLS_URLS = frozenset({"tls", "wss"})
-_PLAIN_URLS = frozenset({"tcp", "ws"})
 _PLAIN_ENDPOINTS = frozenset({"tcp", "tcp4", "tcp6"})
 _LOCAL_ENDPOINTS = frozenset({"unix", "stdio"})
 _SAFE_ENDPOINTS = frozenset({"ssl", "tls", "onion"})
@@ -57,7 +54,7 @@ def parse_link_address(text: str, *, listening: bool) -> LinkAddress:
     @param listening: whether it is a server's.
     @raise ValueError: if it is neither; the message is for people.
     """
-    if "://" in text:
+    if is_url(text):
         return _parse_url(text)
     return _parse_endpoint(text, listening=listening)
 
@@ -162,38 +159,14 @@ def _unbracketed(host: str) -> str | None:
 
 
 def _parse_url(text: str) -> LinkAddress:
-    try:
-        url = urlsplit(text)
-        host, port = url.hostname or "", url.port
-    except ValueError as error:
-        raise ValueError(f'"{text}" is not a URL: {error}') from None
-    if not _SCHEME.match(url.scheme):
-        raise ValueError(f'"{text}" has no scheme such as tls://')
-    if "@" in url.netloc:
-        # What stands before the @ may be a secret: it is not repeated.
-        raise ValueError("a URL with a user name or password cannot be used")
-    if url.query or url.fragment:
-        raise ValueError(f'"{text}" has a query or a fragment; neither has a use')
-    known = url.scheme in _TLS_URLS | _PLAIN_URLS
-    if known and not _is_host(host):
-        raise ValueError(f'"{text}" names no host')
-    if url.scheme in _NEEDS_A_PORT and port is None:
-        raise ValueError(f'"{text}" names no port')
-    if url.scheme in _NEEDS_A_PORT and url.path not in ("", "/"):
-        raise ValueError(f'"{text}" has a path; only ws:// and wss:// have one')
-    plain = url.scheme in _PLAIN_URLS
+    url = parse_url(text)
     return LinkAddress(
         scheme=url.scheme,
         is_url=True,
-        host=host,
-        tls=url.scheme in _TLS_URLS if known else None,
-        exposed=plain and not is_loopback(host),
+        host=url.host,
+        tls=url.form.tls,
+        exposed=url.form.tls is False and not is_loopback(url.host),
     )
-
-
-def _is_host(host: str) -> bool:
-    # urlsplit has taken the brackets off.
-    return _unbracketed(f"[{host}]" if ":" in host else host) is not None
 
 
 def _parse_endpoint(text: str, *, listening: bool) -> LinkAddress:

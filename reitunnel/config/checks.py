@@ -210,7 +210,7 @@ def _heartbeat(timeouts: ServerTimeouts | ClientTimeouts) -> Iterator[Finding]:
             "timeouts.heartbeat_interval",
             f"{number(timeouts.heartbeat_interval)} s is not less than "
             f"heartbeat_timeout, {number(timeouts.heartbeat_timeout)} s",
-            ("timeouts.heartbeat_timeout", "timeouts.base"),
+            ("timeouts.heartbeat_timeout", "timeouts.base", "timeouts.preset"),
         )
 
 

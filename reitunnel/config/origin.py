@@ -14,6 +14,7 @@ _FLAGS: Mapping[str, str] = {
     "server": "the server's address",
     "tunnels": "-R",
     "timeouts.base": "--timeout",
+    "timeouts.preset": "--timeout-preset",
     "timeouts.drain": "--drain-timeout",
 }
 """The keys whose flags have other names than theirs."""

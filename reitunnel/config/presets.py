@@ -1,9 +1,10 @@
 """
-Keys that stand for several others: C{tuning.preset} and C{timeouts.base}.
+Keys that stand for several others: C{tuning.preset}, C{timeouts.preset} and
+C{timeouts.base}.
 
-A key that is given itself wins over the one that stands for it. A flag wins over
-the whole file: C{--preset} over each key of the preset, C{--timeout} over each
-time-out that it sets.
+A key that is given itself wins over the one that stands for it, and C{timeouts.base}
+over C{timeouts.preset}. A flag wins over the whole file: C{--preset} over each key of
+the preset, C{--timeout} and C{--timeout-preset} over each time-out that they set.
 """
 
 from __future__ import annotations
@@ -22,7 +23,7 @@ from reitunnel.config.settings import (
     ServerTuning,
     Tuning,
 )
-from reitunnel.config.values import PresetName
+from reitunnel.config.values import PresetName, TimeoutPresetName
 
 Config = TypeVar("Config", ServerConfig, ClientConfig)
 Table = TypeVar("Table", Tuning, ServerTuning, ServerTimeouts, ClientTimeouts)
@@ -33,6 +34,38 @@ TUNING_PRESETS: Mapping[PresetName, Mapping[str, int]] = {
     "latency": {"buffer_size": 16384, "stream_window": 131072, "send_buffer": 131072},
 }
 """What each preset sets."""
+
+TIMEOUT_PRESETS: Mapping[TimeoutPresetName, Mapping[str, float]] = {
+    "lan": {
+        "connect": 10.0,
+        "handshake": 10.0,
+        "heartbeat_timeout": 10.0,
+        "heartbeat_interval": 3.0,
+        "stream_open": 10.0,
+        "target": 3.0,
+    },
+    "wan": {
+        "connect": 30.0,
+        "handshake": 30.0,
+        "heartbeat_timeout": 30.0,
+        "heartbeat_interval": 10.0,
+        "stream_open": 30.0,
+        "target": 10.0,
+    },
+    "unreliable": {
+        "connect": 120.0,
+        "handshake": 120.0,
+        "heartbeat_timeout": 120.0,
+        "heartbeat_interval": 40.0,
+        "stream_open": 120.0,
+        "target": 40.0,
+    },
+}
+"""
+What each preset sets, in seconds; C{connect} and C{target} are the client's alone,
+C{stream_open} the server's. A client gives a target up before the server gives the
+client up, so that the visitor's end has the right reason.
+"""
 
 
 def timeouts_from(base: float) -> dict[str, float]:
@@ -61,7 +94,12 @@ def resolve(config: Config, given: Collection[str], origin: Origin) -> Config:
         origin,
     )
     timeouts = config.timeouts
-    if timeouts.base is not None:
+    if timeouts.preset is not None:
+        presets = TIMEOUT_PRESETS[timeouts.preset]
+        timeouts = _filled(timeouts, presets, "timeouts.preset", given, origin)
+    # A flag that names a preset wins over a base in the file, too.
+    flags = [origin.is_flag(f"timeouts.{name}") for name in ("preset", "base")]
+    if timeouts.base is not None and flags != [True, False]:
         values = timeouts_from(timeouts.base)
         timeouts = _filled(timeouts, values, "timeouts.base", given, origin)
     return msgspec.structs.replace(config, tuning=tuning, timeouts=timeouts)

@@ -31,6 +31,7 @@ from reitunnel.config.values import (
     Seconds,
     Secret,
     TargetAddress,
+    TimeoutPresetName,
     TLSVersionName,
 )
 
@@ -206,10 +207,12 @@ class ServerTimeouts(Settings, frozen=True, kw_only=True):
     """
     C{[timeouts]} of a server, in seconds.
 
-    @ivar base: what the loader has filled other keys in from. In code, give the
+    @ivar preset: what the loader has filled other keys in from. In code, give the
         keys themselves.
+    @ivar base: the same.
     """
 
+    preset: TimeoutPresetName | None = None
     base: Seconds | None = None
     handshake: Seconds = 10.0
     heartbeat_interval: Seconds = 10.0
@@ -223,10 +226,12 @@ class ClientTimeouts(Settings, frozen=True, kw_only=True):
     """
     C{[timeouts]} of a client, in seconds.
 
-    @ivar base: what the loader has filled other keys in from. In code, give the
+    @ivar preset: what the loader has filled other keys in from. In code, give the
         keys themselves.
+    @ivar base: the same.
     """
 
+    preset: TimeoutPresetName | None = None
     base: Seconds | None = None
     connect: Seconds = 30.0
     handshake: Seconds = 10.0

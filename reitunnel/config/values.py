@@ -76,6 +76,7 @@ Requirement = Literal["all", "any"]
 TLSVersionName = Literal["1.2", "1.3"]
 Carrier = Literal["auto", "mux", "direct"]
 PresetName = Literal["throughput", "balanced", "latency"]
+TimeoutPresetName = Literal["lan", "wan", "unreliable"]
 
 
 class Secret:

@@ -312,7 +312,7 @@ def _stream_fields(stream: IStream) -> dict[str, object]:
 
 def _end_fields(code: Code, reason: str) -> dict[str, object]:
     return {
-        "code": code.name.lower().replace("_", " "),
+        "code": code.words,
         "reason": f", {reason}" if reason else "",
     }
 

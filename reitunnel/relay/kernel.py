@@ -87,6 +87,11 @@ class KernelPump:
         if path.sending is Sending.LINK and not (self.out or end.finished):
             self.out = end.read_elsewhere = True
             self._take(self._socket, self._link, _SOCKET)
+        elif path.sending is Sending.ENDED and end.finished and not self.out:
+            # Twisted has brought it to its end. Once that is all written, both ends
+            # belong to the other direction, and need no descriptors of their own.
+            self.out = True
+            self._take(self._socket, self._link, _SOCKET)
         if (
             path.receiving is Receiving.LINK
             and not self.back
@@ -167,6 +172,7 @@ class KernelPump:
         if index == _SOCKET:
             path.data_link.link.writable = True
             if path.sending is not Sending.LINK:
+                self._splice.skip(_SOCKET)
                 return
         elif not stream.nothing_held:
             # The last that Twisted had read: it is written first.

@@ -22,6 +22,7 @@ from zope.interface import implementer
 
 from reitunnel.errors import RemoteProtocolError
 from reitunnel.interfaces import ILinkTransport
+from reitunnel.prompt import prompt_writer
 from reitunnel.relay.closing import half_close
 from reitunnel.wire.frames import Buffer, Frame, FrameReader
 
@@ -93,6 +94,7 @@ class Link(Protocol):
 
     _log = Logger()
     transport: ILinkTransport
+    _write: Callable[[bytes], None]
 
     def __init__(
         self, reader: FrameReader, receiver: FrameReceiver, clock: IReactorTime
@@ -125,6 +127,7 @@ class Link(Protocol):
         """
         Learn from the transport when it is full, and tell the receiver.
         """
+        self._write = prompt_writer(self.transport)
         self.transport.registerProducer(self, True)
         self.receiver.link_ready(self)
 
@@ -144,7 +147,7 @@ class Link(Protocol):
         Send pieces of frames.
         """
         # Transports join what they are given anyway, and take nothing but bytes.
-        self.transport.write(b"".join(pieces))
+        self._write(b"".join(pieces))
 
     def close(self) -> None:
         """

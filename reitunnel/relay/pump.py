@@ -18,6 +18,7 @@ from twisted.python.failure import Failure
 from zope.interface import implementer
 
 from reitunnel.interfaces import IHalfCloseTransport
+from reitunnel.prompt import prompt_writer
 from reitunnel.relay.closing import cut, half_close, is_broken
 
 
@@ -34,9 +35,11 @@ class _End(Protocol):
     @ivar reading: whether it wants to read.
     @ivar finished: whether this end sends no more.
     @ivar lost: whether the transport is gone.
+    @ivar write: writes to the transport.
     """
 
     transport: IHalfCloseTransport
+    write: Callable[[bytes], None]
 
     def __init__(self) -> None:
         self.other: _End | None = None
@@ -49,7 +52,7 @@ class _End(Protocol):
         Pass bytes on.
         """
         assert self.other is not None
-        self.other.transport.write(data)
+        self.other.write(data)
 
     def readConnectionLost(self) -> None:
         """
@@ -141,6 +144,7 @@ class SocketEnd(_End):
         Wait for the stream.
         """
         self.transport.pauseProducing()
+        self.write = prompt_writer(self.transport)
         self.on_connected(self)
 
     def finish_writing(self) -> None:
@@ -219,6 +223,12 @@ class StreamEnd(_End):
     """
     The protocol of the stream.
     """
+
+    def connectionMade(self) -> None:
+        """
+        Write to the stream.
+        """
+        self.write = self.transport.write
 
     def both_finished(self) -> None:
         """

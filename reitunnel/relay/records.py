@@ -239,5 +239,5 @@ def log_closed(
         received=record.bytes_received,
         sent=record.bytes_sent,
         code=code.name,
-        reason=reason or code.name.lower().replace("_", " "),
+        reason=reason or code.words,
     )

@@ -11,8 +11,6 @@ from twisted.internet.interfaces import IListeningPort
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
-from reitunnel.server.listening import port_of
-
 
 class ClosingPorts:
     """
@@ -27,11 +25,13 @@ class ClosingPorts:
         self._closing: Counter[int] = Counter()
         self._waiting: list[Deferred[None]] = []
 
-    def close(self, port: IListeningPort) -> None:
+    def close(self, port: IListeningPort, number: int) -> None:
         """
         Close a port.
+
+        @param number: its number, which a port cannot tell any more once the reactor
+            has stopped.
         """
-        number = port_of(port)
         self._closing[number] += 1
         stopped: Deferred[object] = maybeDeferred(port.stopListening)
         stopped.addErrback(self._failed)

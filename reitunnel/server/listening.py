@@ -51,13 +51,13 @@ def listen(
     rule: Rule,
     factory: Factory,
     backlog: int,
-    close: Callable[[IListeningPort], None],
+    close: Callable[[IListeningPort, int], None],
 ) -> IListeningPort:
     """
     Open a public port.
 
     @param port: the port, which C{rule} allows; 0 for any that it allows.
-    @param close: closes a port that was opened in vain.
+    @param close: closes a port that was opened in vain, and is told its number.
     @raise TunnelRefused: when none can be opened, with the reason.
     """
     if port:
@@ -69,9 +69,10 @@ def listen(
             if refused.code is not Code.ADDRESS_IN_USE:
                 raise
         else:
-            if rule.allows_port(port_of(listening)):
+            number = port_of(listening)
+            if rule.allows_port(number):
                 return listening
-            close(listening)
+            close(listening, number)
     raise TunnelRefused(Code.ADDRESS_IN_USE, "no allowed port is free")
 
 

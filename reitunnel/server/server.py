@@ -457,16 +457,15 @@ class Server(Service):
         """
         Wait for the streams to end, as long as C{timeouts.drain} allows.
         """
-        if self.visitors.used:
+        seconds = self.config.timeouts.drain
+        if self.visitors.used and seconds:
             self._log.info(
                 "waiting up to {seconds} s for {count} streams",
-                seconds=self.config.timeouts.drain,
+                seconds=seconds,
                 count=self.visitors.used,
             )
             self._drained = Deferred()
-            patience = self.reactor.callLater(
-                self.config.timeouts.drain, self._drained.callback, None
-            )
+            patience = self.reactor.callLater(seconds, self._drained.callback, None)
             await self._drained
             self._drained = None
             if patience.active():

@@ -283,7 +283,7 @@ class ServerSession:
             return
         self._told = True
         code, reason = self.end
-        text = reason or code.name.lower()
+        text = reason or code.words
         self._log.info(
             "client {client} disconnected: {reason}",
             client=self.name,

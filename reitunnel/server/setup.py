@@ -46,12 +46,7 @@ def transport_settings_from(
     @raise CertificateError: when a certificate file cannot be used.
     """
     tuning, limits, auth = config.tuning, config.limits, config.auth
-    options = TCPOptions(
-        nodelay=tuning.nodelay,
-        keepalive=tuning.keepalive,
-        send_buffer=tuning.send_buffer or None,
-        receive_buffer=tuning.receive_buffer or None,
-    )
+    options = TCPOptions.of(tuning)
     admission = Admission(limits.max_handshakes, limits.max_handshakes_per_address)
     certificates = None
     if config.pem is not None:

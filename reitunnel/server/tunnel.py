@@ -148,7 +148,9 @@ class PublicTunnel:
             visit.give_up()
         port, self._port = self._port, None
         if port is not None:
-            self.server.closing_ports.close(port)
+            # The port may be closed already: the reactor does that when it stops.
+            _, number = host_and_port(self.record.address)
+            self.server.closing_ports.close(port, number)
         self.record.end(code, reason)
 
     def visit_over(self, visit: Visit, record: StreamRecord) -> None:

@@ -48,6 +48,8 @@ class Flag:
 COMMON: Final = (
     Flag("timeout", "timeouts.base", "Seconds for a handshake, and until a silent "
          "peer is lost"),
+    Flag("timeout-preset", "timeouts.preset", "lan, wan or unreliable: 10, 30 or 120 "
+         "seconds before something is given up"),
     Flag("drain-timeout", "timeouts.drain", "Seconds that open streams have to end "
          "when the program is told to stop [default: 10]"),
     Flag("preset", "tuning.preset", "throughput, balanced or latency "
@@ -103,6 +105,7 @@ CLIENT: Final = (
 
 _CHOICES: Final = {
     "preset": ("throughput", "balanced", "latency"),
+    "timeout-preset": ("lan", "wan", "unreliable"),
     "log-format": ("text", "json"),
     "log-level": ("debug", "info", "warn", "error", "critical"),
     "require": ("all", "any"),

@@ -68,6 +68,7 @@ class LinkFacts:
     peer: IAddress
     host: IAddress
     secure: bool
+    tls_version: str | None
     channel_binding: bytes | None
     certificate: ICertificate | None
 
@@ -98,9 +99,15 @@ def link_facts(transport: ITransport) -> ILinkFacts:
         peer=transport.getPeer(),
         host=host,
         secure=connection is not None,
+        tls_version=None if connection is None else _version(connection),
         channel_binding=None if connection is None else _channel_binding(connection),
         certificate=None if connection is None else _certificate(connection),
     )
+
+
+def _version(connection: SSL.Connection) -> str:
+    # Its name for them begins like this.
+    return connection.get_protocol_version_name().removeprefix("TLSv")
 
 
 def _channel_binding(connection: SSL.Connection) -> bytes | None:

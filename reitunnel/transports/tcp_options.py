@@ -1,5 +1,6 @@
 """
-The options of TCP sockets, the same for links, visitors and targets.
+The options of TCP sockets, and how much is read from them, the same for links,
+visitors and targets.
 """
 
 from __future__ import annotations
@@ -10,8 +11,10 @@ from dataclasses import dataclass
 from typing import Final
 
 from twisted.internet.interfaces import ITransport
+from twisted.internet.tcp import Connection
 from twisted.logger import Logger
 
+from reitunnel.config import Tuning
 from reitunnel.transports.layers import base_transport, handle
 
 _log = Logger()
@@ -30,27 +33,47 @@ _IDLE_OPTION: Final = getattr(
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TCPOptions:
     """
-    What to set on a TCP socket.
+    What to set on a TCP socket, and on what reads from it.
 
     @ivar nodelay: send small pieces at once (C{TCP_NODELAY}).
     @ivar keepalive: seconds of silence before the peer is probed; 0 for never.
         A peer that answers no probe is gone after twice that time.
     @ivar send_buffer: bytes (C{SO_SNDBUF}); L{None} leaves it to the system.
     @ivar receive_buffer: bytes (C{SO_RCVBUF}); L{None} leaves it to the system.
+    @ivar read_size: the most bytes that are read at a time; L{None} leaves it to
+        Twisted.
     """
 
     nodelay: bool = True
     keepalive: float = 30.0
     send_buffer: int | None = None
     receive_buffer: int | None = None
+    read_size: int | None = None
+
+    @classmethod
+    def of(cls, tuning: Tuning) -> TCPOptions:
+        """
+        Take what a configuration says.
+        """
+        return cls(
+            nodelay=tuning.nodelay,
+            keepalive=tuning.keepalive,
+            send_buffer=tuning.send_buffer or None,
+            receive_buffer=tuning.receive_buffer or None,
+            read_size=tuning.buffer_size,
+        )
 
 
 def apply_tcp_options(transport: ITransport, options: TCPOptions) -> None:
     """
-    Set the options on the socket below a transport. Nothing happens if that is
-    not TCP; what the system refuses is logged and left as it was.
+    Set the options on the socket below a transport. Nothing happens to one that is
+    not TCP; what the system refuses is logged and left as it was. How much is read is
+    set on whatever of Twisted's reads from a socket.
     """
-    target = _socket(base_transport(transport))
+    base = base_transport(transport)
+    if options.read_size is not None and isinstance(base, Connection):
+        base.bufferSize = options.read_size
+    target = _socket(base)
     if target is None:
         return
     for level, name, value in _socket_options(options):

@@ -4,7 +4,7 @@ TLS as a layer between a transport and a protocol.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from enum import Enum
 from typing import TYPE_CHECKING, Final
 
@@ -19,16 +19,19 @@ from twisted.internet.interfaces import (
     ITransport,
 )
 from twisted.internet.protocol import Protocol, connectionDone
+from twisted.logger import Logger
 from twisted.protocols.policies import ProtocolWrapper
 from twisted.python.failure import Failure
 from zope.interface import implementer
 
 from reitunnel.interfaces import ILinkTransport
+from reitunnel.prompt import prompt_writer
 from reitunnel.transports.records import RECORD, Buffer, Records
 
 if TYPE_CHECKING:
     from reitunnel.transports.tls import TLSLayer
 
+_log = Logger()
 
 LONE_WRITES: Final = 8
 """
@@ -71,6 +74,7 @@ class TLSTransport(ProtocolWrapper):
 
     factory: TLSLayer
     transport: ILinkTransport
+    _write_below: Callable[[bytes], None]
 
     def __init__(
         self, factory: TLSLayer, wrapped: IProtocol, connection: Connection
@@ -101,6 +105,7 @@ class TLSTransport(ProtocolWrapper):
         """
         # Not the wrapper's way, which claims to do all that the transport below can.
         Protocol.makeConnection(self, transport)
+        self._write_below = prompt_writer(transport)
         self.factory.registerProtocol(self)  # type: ignore[no-untyped-call]  # Twisted's
         self.wrappedProtocol.makeConnection(self)
         if self._phase is _Phase.SHAKING:
@@ -125,7 +130,12 @@ class TLSTransport(ProtocolWrapper):
         self.connected = 0
         # What came while the protocol was paused comes before the end.
         self.paused = False
-        self._read()
+        try:
+            self._read()
+        except Exception:
+            # The reactor would close the connection for that: it is closed already.
+            self._reason = Failure()
+            _log.failure("the protocol failed on the last data", self._reason)
         self._phase = _Phase.OVER
         self._producer = None
         self._stop_timers()
@@ -199,12 +209,17 @@ class TLSTransport(ProtocolWrapper):
 
         @raise RuntimeError: if there is one already, or during the handshake.
         """
-        if self._phase is _Phase.OPEN:
-            self.transport.registerProducer(producer, streaming)
-            self._producer = producer
-        else:
+        if self._phase is not _Phase.OPEN:
             self._refuse_early_use()
             producer.stopProducing()
+            return
+        if self._producer is not None:
+            raise RuntimeError(
+                f"cannot register {producer!r}: {self._producer!r} is registered"
+            )
+        # First, because a producer that is asked for bytes may be done at once.
+        self._producer = producer
+        self.transport.registerProducer(producer, streaming)
 
     def unregisterProducer(self) -> None:
         """
@@ -316,7 +331,7 @@ class TLSTransport(ProtocolWrapper):
     def _send(self, sealed: list[bytes]) -> None:
         # Nothing may come in between: a producer that is paused could write.
         if sealed:
-            self.transport.writeSequence(sealed)
+            self._write_below(b"".join(sealed))
 
     def _close(self) -> None:
         """
@@ -344,9 +359,13 @@ class TLSTransport(ProtocolWrapper):
             return
         answer = problem is None and self._phase is _Phase.OPEN
         self._phase = _Phase.OVER
+        self._stop_timers()
         if problem is not None:
             self._reason = Failure(problem)
-        self._stop_timers()
+            # Nobody waits longer for a peer that breaks TLS and does not read.
+            self._impatience = self.factory.clock.callLater(
+                self.factory.closing_timeout, self.transport.abortConnection
+            )
         producer, self._producer = self._producer, None
         if producer is not None:
             self.transport.unregisterProducer()

@@ -9,6 +9,7 @@ of which a link consists, are taken here in one pass over the bytes that were re
 from __future__ import annotations
 
 import os
+from collections.abc import Callable
 from typing import Any, Final
 
 from autobahn.twisted.websocket import WebSocketAdapterProtocol
@@ -23,11 +24,13 @@ from twisted.internet.interfaces import (
     IReactorTime,
 )
 from twisted.internet.protocol import connectionDone
+from twisted.logger import Logger
 from twisted.python.failure import Failure
 from zope.interface import implementer
 
 from reitunnel.errors import TransportError
 from reitunnel.interfaces import ILinkTransport
+from reitunnel.prompt import prompt_writer
 from reitunnel.transports.failures import handshake_problem
 from reitunnel.transports.layers import abort
 from reitunnel.transports.masking import Masker, new_masker
@@ -38,6 +41,8 @@ from reitunnel.transports.websocket_frames import (
     make_head,
     read_head,
 )
+
+_log = Logger()
 
 SUBPROTOCOL: Final = "reitunnel.1"
 """What is negotiated as the subprotocol."""
@@ -84,6 +89,8 @@ class LinkChannel(WebSocketAdapterProtocol, WebSocketProtocol):
     inside_message: bool
     websocket_protocol_in_use: str | None
     _transport_details: Any
+
+    _write_below: Callable[[bytes], None]
 
     masks: bool
     """Whether this side masks what it sends: clients do."""
@@ -155,15 +162,21 @@ class LinkChannel(WebSocketAdapterProtocol, WebSocketProtocol):
         Deliver what was kept back, then tell the protocol.
         """
         link = self._link
+        problem: Failure | None = None
         if link is not None and not link.disconnecting:
             self._ending = True
-            self.consume()
+            try:
+                self.consume()
+            except Exception:
+                # The reactor would close the connection for that: it is closed.
+                problem = Failure()
+                _log.failure("the protocol failed on the last data", problem)
         self._stop_timer()
         self._connectionLost(reason)  # type: ignore[arg-type]  # says str, means this
         if link is None:
             self._fail(handshake_problem(reason))
         else:
-            link.lost(self._end(reason))
+            link.lost(problem or self._end(reason))
 
     def pauseProducing(self) -> None:
         """
@@ -207,7 +220,7 @@ class LinkChannel(WebSocketAdapterProtocol, WebSocketProtocol):
             head, payload = make_head(size, mask), new_masker(mask, size).process(data)
         else:
             head, payload = make_head(size), bytes(data)
-        self.transport.writeSequence((head, payload))
+        self._write_below(head + payload)
 
     def close(self) -> None:
         """
@@ -381,6 +394,7 @@ class LinkChannel(WebSocketAdapterProtocol, WebSocketProtocol):
             return
         link = self._link = WebSocketTransport(self.transport, self, protocol)
         self._registered = True
+        self._write_below = prompt_writer(self.transport)
         self.transport.registerProducer(self, True)
         protocol.makeConnection(link)
         if not self.ready.called:

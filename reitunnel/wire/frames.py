@@ -102,17 +102,16 @@ _KINDS: Final[dict[int, FrameKind]] = {int(kind): kind for kind in FrameKind}
 
 class Frame(NamedTuple):
     """
-    A frame, or, for C{DATA} alone, one piece of a frame.
+    A frame; or, for C{DATA} alone, what came of a stream's bytes without another frame
+    in between: a piece of a frame, one frame, or several.
 
     @ivar stream: the stream's number, 0 where the frame is about none.
-    @ivar payload: the payload. That of C{DATA} comes in pieces, as it is read.
-    @ivar complete: whether the frame ends with this piece.
+    @ivar payload: the payload.
     """
 
     kind: FrameKind
     stream: int
     payload: bytes
-    complete: bool = True
 
 
 def largest_payload(kind: FrameKind) -> int:
@@ -155,8 +154,8 @@ class FrameReader:
 
     def feed(self, data: bytes) -> Iterator[Frame]:
         """
-        Give the frames that C{data} completes, and the pieces of C{DATA} that
-        it holds. Exhaust the iterator before feeding more.
+        Give the frames that C{data} completes, and what it holds of C{DATA}. Exhaust
+        the iterator before feeding more.
 
         @raise RemoteProtocolError: when a header is not one of version 1. The
             reader must not be used again.
@@ -165,25 +164,19 @@ class FrameReader:
             data = self._held + data
             self._held = b""
         position, end = 0, len(data)
-        remaining = self._remaining
         while True:
-            if remaining:
+            if self._remaining:
                 if position == end:
                     break
-                size = min(remaining, end - position)
-                remaining -= size
-                self._remaining = remaining
-                piece = data[position : position + size]
-                position += size
-                yield Frame(FrameKind.DATA, self._stream, piece, not remaining)
-                continue
+                payload, position = self._take_data(data, position)
+                yield Frame(FrameKind.DATA, self._stream, payload)
             if end - position < HEADER_SIZE:
                 break
             kind, stream, length = self._header(data, position)
             if kind is FrameKind.DATA:
                 position += HEADER_SIZE
                 self._stream = stream
-                self._remaining = remaining = length
+                self._remaining = length
                 continue
             stop = position + HEADER_SIZE + length
             if end < stop:
@@ -205,6 +198,33 @@ class FrameReader:
         """
         rest, self._held = self._held, b""
         return rest
+
+    def _take_data(self, data: bytes, start: int) -> tuple[bytes, int]:
+        """
+        Take the bytes at C{start}, in a C{DATA} frame, and those of further frames of
+        the same stream: whoever gets them has less to do than with each frame by
+        itself.
+
+        @return: the bytes, and where they end.
+        """
+        end = len(data)
+        stop = min(start + self._remaining, end)
+        self._remaining -= stop - start
+        if end - stop <= HEADER_SIZE:
+            return data[start:stop], stop
+        view = memoryview(data)
+        pieces = [view[start:stop]]
+        most = min(self.limit, MAX_PAYLOAD)
+        while not self._remaining and end - stop > HEADER_SIZE:
+            number, flags, stream, length = _HEADER.unpack_from(data, stop)
+            same = number == FrameKind.DATA and not flags and stream == self._stream
+            if not (same and 0 < length <= most):
+                break
+            start = stop + HEADER_SIZE
+            stop = min(start + length, end)
+            self._remaining = length - (stop - start)
+            pieces.append(view[start:stop])
+        return b"".join(pieces), stop
 
     def _header(self, data: bytes, position: int) -> tuple[FrameKind, int, int]:
         """

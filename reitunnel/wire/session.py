@@ -59,7 +59,7 @@ class Session(TunnelMoves):
         super().__init__(role, limits, first_number)
         self._pings: deque[bytes] = deque()
         self._low_water = limits.chunk // 2
-        self._receivers: dict[FrameKind, Callable[[Frame], None]] = {
+        receivers: dict[FrameKind, Callable[[Frame], None]] = {
             FrameKind.TUNNEL_OPEN: self._tunnel_open,
             FrameKind.TUNNEL_OPENED: self._tunnel_opened,
             FrameKind.TUNNEL_REFUSED: self._tunnel_refused,
@@ -75,6 +75,11 @@ class Session(TunnelMoves):
             FrameKind.PING: self._ping,
             FrameKind.PONG: self._pong,
             FrameKind.GOAWAY: self._goaway,
+        }
+        self._receivers = {
+            kind: receive
+            for kind, receive in receivers.items()
+            if self._peer in SENDERS[kind]
         }
 
     # What the owner commands.
@@ -137,10 +142,10 @@ class Session(TunnelMoves):
         @raise RemoteProtocolError: when the peer breaks the protocol. The link
             must be closed; the session must not be used again.
         """
-        senders = SENDERS.get(frame.kind)
-        if senders is None or self._peer not in senders:
+        receive = self._receivers.get(frame.kind)
+        if receive is None:
             raise RemoteProtocolError(f"{frame.kind.name} is out of turn")
-        self._receivers[frame.kind](frame)
+        receive(frame)
 
     def _ping(self, frame: Frame) -> None:
         self._send(encode_frame(FrameKind.PONG, 0, bytes(frame.payload)))

@@ -53,12 +53,13 @@ class Facts:
     peer: IPv4Address = CLIENT
     host: IPv4Address = SERVER
     secure: bool = True
+    tls_version: str | None = "1.3"
     channel_binding: bytes | None = field(default=CHANNEL, repr=False)
     certificate: Certificate | None = None
 
 
 TLS = Facts()
-PLAIN = Facts(scheme="tcp", secure=False, channel_binding=None)
+PLAIN = Facts(scheme="tcp", secure=False, tls_version=None, channel_binding=None)
 MUTUAL = Facts(certificate=Certificate())
 
 

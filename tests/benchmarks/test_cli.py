@@ -12,7 +12,8 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from benchmarks.cli import chosen_contenders, chosen_plan, parse, read_keys
 from benchmarks.contenders import every_contender
-from benchmarks.contenders.reitunnel import Reitunnel, toml, variant_of
+from benchmarks.contenders.choice import TWISTED_RECORDS
+from benchmarks.contenders.reitunnel import TRANSPORTS, Reitunnel, toml, variant_of
 from benchmarks.errors import BenchmarkError, ProgramFailed
 from benchmarks.plan import FULL, PLANS, QUICK
 from benchmarks.rows.micro import read_pyperf
@@ -51,7 +52,8 @@ class PlanTests(SynchronousTestCase):
 
     def test_those_who_are_named_are_in_every_row(self) -> None:
         self.assertNotEqual((), chosen_plan(parse([])).few)
-        self.assertEqual((), chosen_plan(parse(["--contender=tls mux"])).few)
+        plan = chosen_plan(parse(["--contender=wss mux"]))
+        self.assertEqual(((), TRANSPORTS), (plan.few, plan.transports))
 
     def test_no_size(self) -> None:
         for text in ("nothing=1", "name=1", "bulk=long", "few=1"):
@@ -102,7 +104,13 @@ class ContenderTests(SynchronousTestCase):
             ["tcp mux (old)"], self.names("--contender=tcp mux (old)", against)
         )
         self.assertEqual("old", variant_of("tcp mux (old)"))
-        self.assertEqual({""}, set(map(variant_of, self.names())))
+        self.assertEqual({"", TWISTED_RECORDS}, set(map(variant_of, self.names())))
+
+    def test_twisted_records_are_chosen_by_name_alone(self) -> None:
+        name = f"tls mux ({TWISTED_RECORDS})"
+        self.assertIn(name, self.names())
+        self.assertEqual([name], self.names(f"--contender={name}"))
+        self.assertEqual(["tls mux"], self.names("--contender=tls mux"))
 
     def test_no_checkout(self) -> None:
         self.assertRaises(BenchmarkError, self.names, f"--against=old={self.mktemp()}")

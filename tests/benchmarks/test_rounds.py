@@ -5,7 +5,9 @@ Tests of L{benchmarks.bench}: whose turn it is, and what is kept.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from contextlib import redirect_stderr
 from dataclasses import dataclass, field, replace
+from io import StringIO
 from pathlib import Path
 from typing import Any
 
@@ -130,6 +132,45 @@ class RoundsTests(SynchronousTestCase):
         self.assertEqual(([1.0], [1.0, 2.0, 3.0]), (self.values("a"), self.values("b")))
         self.assertEqual([Note("bulk", "a", "it broke")], self.run_kept.notes)
         self.assertEqual(["  a: it broke"], self.said)
+
+    def test_one_that_fails_as_nobody_expects(self) -> None:
+        """
+        The others are measured all the same.
+        """
+
+        def measure(contender: Contender, opened: Opened) -> dict[str, Measured]:
+            if contender.name == "a":
+                raise FileNotFoundError("no such process")
+            return {"rate": Measured("x", 1.0)}
+
+        bench = self.bench(FakeContender("a"), FakeContender("b"))
+        written = StringIO()
+        with redirect_stderr(written):
+            bench.rounds("bulk", "down", measure)
+        self.assertEqual([1.0, 1.0], self.values("b"))
+        self.assertEqual(
+            [Note("bulk", "a", "FileNotFoundError: no such process")],
+            self.run_kept.notes,
+        )
+        self.assertIn("in measure\n", written.getvalue())
+
+    def test_one_that_has_failed_is_opened_again_in_the_next_row(self) -> None:
+        measure = FakeMeasure({"a": 1})
+        opened = []
+
+        class Counting(FakeContender):
+            def open(
+                self, site: Site, targets: Sequence[int], via: Via = straight
+            ) -> Opened:
+                opened.append(self.name)
+                return super().open(site, targets, via)
+
+        bench = self.bench(Counting("a"), Counting("b"))
+        bench.rounds("bulk", "down", measure)
+        bench.rounds("latency", "", FakeMeasure())
+        self.assertEqual(["a", "b", "a"], opened)
+        latency = self.run_kept.values(Key("latency", "", "a", "rate"))
+        self.assertEqual([1.0, 2.0], latency)
 
     def test_one_that_is_missing(self) -> None:
         bench = self.bench(FakeContender("a", missing="no a"), FakeContender("b"))

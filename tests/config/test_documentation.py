@@ -18,6 +18,7 @@ from msgspec import inspect
 from twisted.trial.unittest import SynchronousTestCase
 
 from reitunnel.config import (
+    TIMEOUT_PRESETS,
     TUNING_PRESETS,
     ClientConfig,
     PortRange,
@@ -211,6 +212,13 @@ class DocumentTests(SynchronousTestCase):
             self.assertIn(f"| `{preset}` | {cells} |", DOCUMENT.read_text())
         names = " | ".join(f"`{name}`" for name in TUNING_PRESETS["balanced"])
         self.assertIn(f"| preset | {names} |", DOCUMENT.read_text())
+
+    def test_timeout_presets(self) -> None:
+        for preset, values in TIMEOUT_PRESETS.items():
+            cells = " | ".join(f"{value:g}" for value in values.values())
+            self.assertIn(f"| `{preset}` | {cells} |", DOCUMENT.read_text())
+        names = " | ".join(f"`{name}`" for name in TIMEOUT_PRESETS["lan"])
+        self.assertIn(f"| time-out preset | {names} |", DOCUMENT.read_text())
 
     def test_flags(self) -> None:
         """

@@ -1,5 +1,6 @@
 """
-Tests of the keys that stand for others: C{tuning.preset} and C{timeouts.base}.
+Tests of the keys that stand for others: C{tuning.preset}, C{timeouts.preset} and
+C{timeouts.base}.
 """
 
 from __future__ import annotations
@@ -9,6 +10,7 @@ from typing import Any
 import msgspec
 
 from reitunnel.config import (
+    TIMEOUT_PRESETS,
     TUNING_PRESETS,
     ClientConfig,
     ServerConfig,
@@ -69,7 +71,11 @@ class TuningPresetTests(LoadingTestCase):
         self.assertEqual(8192, tuning.buffer_size)
 
 
-class BaseTimeoutTests(LoadingTestCase):
+class TimeoutTestCase(LoadingTestCase):
+    """
+    A test of what time-outs a key leads to.
+    """
+
     def timeouts(self, config: ServerConfig | ClientConfig) -> dict[str, Any]:
         """
         The time-outs that differ from the defaults.
@@ -81,6 +87,8 @@ class BaseTimeoutTests(LoadingTestCase):
             if value != getattr(default, name)
         }
 
+
+class BaseTimeoutTests(TimeoutTestCase):
     def test_server(self) -> None:
         config = self.server(OPEN + "timeouts.base = 60")
         self.assertEqual(
@@ -133,3 +141,99 @@ class BaseTimeoutTests(LoadingTestCase):
                 OPEN + "timeouts = { base = 0, heartbeat_timeout = 1 }",
             ),
         )
+
+
+class TimeoutPresetTests(TimeoutTestCase):
+    def test_each(self) -> None:
+        """
+        Each sets every key that the side has, to what could have been said by itself.
+        """
+        for preset, values in TIMEOUT_PRESETS.items():
+            line = f'timeouts.preset = "{preset}"\n'
+            for config, others in (
+                (self.server(line + OPEN), {"connect", "target"}),
+                (self.client(line + TO), {"stream_open"}),
+            ):
+                found = msgspec.structs.asdict(config.timeouts)
+                self.assertEqual(preset, found["preset"])
+                for name, value in values.items():
+                    if name in others:
+                        self.assertNotIn(name, found)
+                    else:
+                        self.assertEqual(value, found[name], name)
+
+    def test_what_they_have_in_common(self) -> None:
+        for seconds, preset in zip(
+            (10, 30, 120), ("lan", "wan", "unreliable"), strict=True
+        ):
+            values = TIMEOUT_PRESETS[preset]  # type: ignore[index]  # one of its names
+            for name in ("connect", "handshake", "heartbeat_timeout", "stream_open"):
+                self.assertEqual(seconds, values[name], (preset, name))
+            self.assertLess(values["target"], values["stream_open"])
+            # Two pings may be lost.
+            most = values["heartbeat_timeout"] / 3
+            self.assertLessEqual(values["heartbeat_interval"], most)
+
+    def test_none_leaves_the_defaults(self) -> None:
+        self.assertEqual({}, self.timeouts(self.server(OPEN)))
+
+    def test_other_keys_stay(self) -> None:
+        config = self.client('timeouts = { preset = "lan", hook = 9 }\n' + TO)
+        self.assertEqual((9.0, 10.0), (config.timeouts.hook, config.timeouts.drain))
+
+    def test_key_in_the_file_wins(self) -> None:
+        config = self.client('timeouts = { preset = "lan", connect = 7 }\n' + TO)
+        self.assertEqual(
+            (7.0, 10.0), (config.timeouts.connect, config.timeouts.heartbeat_timeout)
+        )
+
+    def test_base_in_the_file_wins(self) -> None:
+        config = self.client('timeouts = { preset = "lan", base = 60 }\n' + TO)
+        self.assertEqual(
+            (60.0, 20.0, 3.0),
+            (
+                config.timeouts.connect,
+                config.timeouts.heartbeat_interval,
+                config.timeouts.target,
+            ),
+        )
+
+    def test_flag_wins_over_keys_and_base_in_the_file(self) -> None:
+        config = self.client(
+            "timeouts = { base = 60, target = 7 }\n" + TO, timeouts__preset="lan"
+        )
+        self.assertEqual((10.0, 3.0), (config.timeouts.connect, config.timeouts.target))
+
+    def test_base_as_a_flag_wins_over_all(self) -> None:
+        for text, flags in (
+            ('timeouts.preset = "lan"\n', {}),
+            ("", {"timeouts__preset": "lan"}),
+        ):
+            config = self.client(text + TO, timeouts__base="60", **flags)
+            self.assertEqual(
+                (60.0, 3.0), (config.timeouts.connect, config.timeouts.target)
+            )
+
+    def test_no_such_preset(self) -> None:
+        """
+        Only the preset is blamed, by the name of the flag if it is one.
+        """
+        wrong = 'expected one of "lan", "unreliable", "wan", got "moon"'
+        self.assertEqual(
+            [f"timeouts.preset: {wrong}"],
+            self.mistakes(self.server, OPEN + 'timeouts.preset = "moon"'),
+        )
+        self.assertEqual(
+            [f"--timeout-preset: {wrong}"],
+            self.mistakes(self.server, OPEN, timeouts__preset="moon"),
+        )
+
+    def test_combination_that_cannot_be(self) -> None:
+        """
+        What is filled in is looked at as if it had been written.
+        """
+        [mistake] = self.mistakes(
+            self.server,
+            OPEN + 'timeouts = { preset = "lan", heartbeat_interval = 20 }',
+        )
+        self.assertIn("20 s is not less than heartbeat_timeout, 10 s", mistake)

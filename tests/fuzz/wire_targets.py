@@ -81,11 +81,12 @@ def fuzz_frames(data: bytes) -> None:
     size = (how[0] & 0x7F) + 1 if how else 1
     whole, error = _read(data, len(data) or 1, limit)
     assert (whole, error) == _read(data, size, limit)
-    for kind, stream, payload, complete in whole:
-        assert len(payload) <= min(largest_payload(kind), limit)
+    for kind, stream, payload in whole:
         assert payload or kind in (FrameKind.EOF, FrameKind.STREAM_CLOSE)
+        if kind is not FrameKind.DATA:
+            assert len(payload) <= min(largest_payload(kind), limit)
         message = MESSAGES.get(kind)
-        if complete and message is not None:
+        if message is not None:
             _decode(kind, message, stream, payload)
 
 
@@ -94,25 +95,21 @@ def _read(data: bytes, size: int, limit: int) -> tuple[list[Frame], str]:
     Read frames.
 
     @param size: how many bytes are read at a time.
-    @return: the frames, those of C{DATA} put together, and what was wrong.
+    @return: the frames, the bytes of a stream put together, and what was wrong.
     """
     reader = FrameReader(limit)
     frames: list[Frame] = []
-    unfinished: list[bytes] = []
     error = ""
     try:
         for start in range(0, len(data), size):
-            for kind, stream, payload, complete in reader.feed(
-                data[start : start + size]
-            ):
-                unfinished.append(payload)
-                if complete:
-                    frames.append(Frame(kind, stream, b"".join(unfinished)))
-                    unfinished.clear()
+            for frame in reader.feed(data[start : start + size]):
+                last = frames[-1] if frames else None
+                if frame.kind is FrameKind.DATA and last and last[:2] == frame[:2]:
+                    frames[-1] = last._replace(payload=last.payload + frame.payload)
+                else:
+                    frames.append(frame)
     except RemoteProtocolError as found:
         error = str(found)
-    if unfinished:
-        frames.append(Frame(FrameKind.DATA, 0, b"".join(unfinished), False))
     return frames, error
 
 

@@ -51,6 +51,7 @@ class FakeFacts:
     peer: IAddress = PEER
     host: IAddress = HOST
     secure: bool = True
+    tls_version: str | None = "1.3"
     channel_binding: bytes | None = None
     certificate: ICertificate | None = None
 

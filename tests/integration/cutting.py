@@ -66,7 +66,7 @@ class _Half(Protocol):
 
     def connectionLost(self, reason: Failure = connectionDone) -> None:
         self.lost = True
-        if not self.other.lost:
+        if self.other.connected and not self.other.lost:
             self.other.transport.loseConnection()
 
 
@@ -123,7 +123,7 @@ class Connection:
         Reset both ends; what waits is lost.
         """
         for half in (self.client, self.server):
-            if not half.lost:
+            if half.connected and not half.lost:
                 half.transport.abortConnection()
 
 
@@ -131,7 +131,7 @@ class CuttingRelay(Factory):
     """
     The relay.
 
-    @ivar connections: those that were ever made, oldest first.
+    @ivar connections: those that were made, oldest first.
     """
 
     noisy = False
@@ -161,7 +161,14 @@ class CuttingRelay(Factory):
         stopping = self._port.stopListening()
         if stopping is not None:
             await stopping
-        for connection in self.connections:
+        self.cut()
+
+    def cut(self) -> None:
+        """
+        Cut off all that there is, and forget it.
+        """
+        connections, self.connections = self.connections, []
+        for connection in connections:
             connection.cut()
 
     def buildProtocol(self, addr: IAddress | None) -> Protocol:
@@ -170,11 +177,15 @@ class CuttingRelay(Factory):
         client.held = True
 
         def connected(_: object) -> None:
-            client.release()
+            if client.lost:
+                server.transport.abortConnection()
+            else:
+                client.release()
 
         def failed(failure: Failure) -> None:
             server.lost = True
-            client.transport.abortConnection()
+            if not client.lost:
+                client.transport.abortConnection()
 
         connecting: Deferred[_Half] = connectProtocol(self._endpoint, server)
         connecting.addCallbacks(connected, failed)

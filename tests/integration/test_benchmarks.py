@@ -6,7 +6,7 @@ from __future__ import annotations
 
 import socket
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from threading import Thread
 
@@ -108,14 +108,15 @@ class BenchmarkTests(ProcessTestCase):
         arguments = (*TINY, f"--output={self.output}", *arguments)
         return self.start(*arguments, environ=environ)
 
-    async def run_rows(self, *rows: str) -> Run:
+    async def run_rows(self, *rows: str, arguments: Iterable[str] = ()) -> Run:
         """
         Run some benchmarks.
 
+        @param arguments: what else is asked for.
         @return: what they found.
         """
         finished: Finished = await self.bench(
-            *(f"--only={row}" for row in rows)
+            *(f"--only={row}" for row in rows), *arguments
         ).finished(patience=100)
         self.assertEqual(0, finished.code, finished.out + finished.err)
         run = load(self.output)
@@ -157,7 +158,11 @@ class BenchmarkTests(ProcessTestCase):
     async def test_paths(self) -> None:
         run = await self.run_rows("handshakes", "long path")
         found = set(self.found(run))
-        self.assertIn(("handshakes", "reitunnel server", "TLS 1.2 resumed"), found)
+        for server in ("reitunnel server", "Twisted server"):
+            for version in ("1.2", "1.3"):
+                for kind in ("full", "resumed"):
+                    quantity = f"TLS {version} {kind}"
+                    self.assertIn(("handshakes", server, quantity), found)
         self.assertIn(("long path", "tcp mux", "rate"), found)
         (there_and_back,) = (
             series.values
@@ -166,6 +171,16 @@ class BenchmarkTests(ProcessTestCase):
         )
         assert there_and_back[0] is not None
         self.assertGreaterEqual(there_and_back[0], 100)
+
+    async def test_pumps_of_records(self) -> None:
+        """
+        Reitunnel's own and Twisted's, in the same run.
+        """
+        names = ("tls mux", "tls mux (Twisted's TLS)", "tls direct (Twisted's TLS)")
+        chosen = [f"--contender={name}" for name in names]
+        found = set(self.found(await self.run_rows("bulk", arguments=chosen)))
+        for name in names:
+            self.assertIn(("bulk", name, "rate"), found)
 
     async def test_stopped(self) -> None:
         """

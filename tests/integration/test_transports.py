@@ -5,7 +5,9 @@ Links over real sockets.
 from __future__ import annotations
 
 import contextlib
+import hashlib
 import socket
+from io import BytesIO
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +19,7 @@ from twisted.internet.endpoints import (
 )
 from twisted.internet.error import ConnectionDone, ConnectionLost
 from twisted.internet.threads import deferToThread
+from twisted.protocols.basic import FileSender
 
 from reitunnel.errors import TransportError
 from reitunnel.transports import (
@@ -101,6 +104,8 @@ class EverySchemeTests(LinkTestCase):
             secure = scheme in ("tls", "wss")
             self.assertEqual((scheme, scheme), (mine.scheme, theirs.scheme))
             self.assertEqual((secure, secure), (mine.secure, theirs.secure))
+            version = "1.3" if secure else None
+            self.assertEqual((version, version), (mine.tls_version, theirs.tls_version))
             self.assertEqual((mine.host, mine.peer), (theirs.peer, theirs.host))
             self.assertEqual(mine.channel_binding, theirs.channel_binding)
             self.assertEqual(secure, mine.channel_binding is not None)
@@ -161,6 +166,26 @@ class EverySchemeTests(LinkTestCase):
             client.lost[0].trap(ConnectionDone)
             await server.gone
             self.assertEqual(5_000_000, client.size, scheme)
+
+    async def test_file(self) -> None:
+        """
+        From a producer that is asked for each piece.
+        """
+        for size in (1_000_000, 0):
+            for scheme, server, client in await self.links(Peer, Sink):
+                content = bytes(range(250)) * (size // 250)
+                sender = FileSender()
+                sent = sender.beginFileTransfer(BytesIO(content), server.transport)
+                server.transport.loseConnection()
+                await sent
+                await client.gone
+                await server.gone
+                self.assertEqual(size, client.size, scheme)
+                self.assertEqual(
+                    hashlib.sha256(content).digest(), client.digest.digest()
+                )
+                for side in (client, server):
+                    side.lost[0].trap(ConnectionDone)
 
     async def test_abort(self) -> None:
         for _scheme, server, client in await self.links():

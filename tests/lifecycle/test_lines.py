@@ -5,17 +5,19 @@ What the log says of sessions and tunnels: one line for each beginning and end.
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 
 from twisted.logger import LogEvent, capturedLogs, formatEvent
 from twisted.trial.unittest import SynchronousTestCase
 
-from reitunnel.config.settings import TunnelSettings
-from tests.pair import PUBLIC_PORT, TARGET_PORT, Pair, client_config
+from reitunnel import Code
+from reitunnel.config.settings import ClientTimeouts, ServerTimeouts, TunnelSettings
+from tests.pair import PUBLIC_PORT, TARGET_PORT, Pair, client_config, server_config
 
 LABEL = "tunnel 1 of anonymous/laptop"
 
 
-class LineTests(SynchronousTestCase):
+class LineTestCase(SynchronousTestCase):
     def said(self, act: Callable[[], object]) -> list[str]:
         """
         The lines that are logged of what Reitunnel does, but for debugging.
@@ -24,6 +26,8 @@ class LineTests(SynchronousTestCase):
             act()
         return [formatEvent(event) for event in logs if _is_ours(event)]
 
+
+class LineTests(LineTestCase):
     def test_all(self) -> None:
         pair = Pair()
         self.assertEqual(
@@ -87,6 +91,64 @@ class LineTests(SynchronousTestCase):
         for line in lines:
             self.assertIn(f"{LABEL}: stream 2", line)
             self.assertIn("received 0 bytes, sent 0 bytes: NONE", line)
+        self.assertEqual([], pair.stop())
+
+
+class StopLineTests(LineTestCase):
+    """
+    A server and a client are stopped while there is a stream.
+    """
+
+    def stop(self, pair: Pair, name: str) -> None:
+        """
+        Stop the server or the client.
+        """
+        getattr(pair, name).stopService()
+        pair.reactor.settle()
+
+    def stopping(self, seconds: float) -> list[str]:
+        """
+        What each of them says, if streams have so long to end.
+        """
+        lines = []
+        for name in ("server", "client"):
+            pair = Pair(
+                server=server_config(timeouts=ServerTimeouts(drain=seconds)),
+                client=client_config(timeouts=ClientTimeouts(drain=seconds)),
+            ).start()
+            pair.open_stream()
+            lines += self.said(partial(self.stop, pair, name))
+            self.assertEqual([], pair.stop())
+        return [line for line in lines if "waiting" in line]
+
+    def test_patient(self) -> None:
+        self.assertEqual(
+            ["waiting up to 20.0 s for 1 streams"] * 2, self.stopping(20.0)
+        )
+
+    def test_at_once(self) -> None:
+        """
+        Nobody waits, and nobody says so.
+        """
+        self.assertEqual([], self.stopping(0.0))
+
+
+class SilenceTests(LineTestCase):
+    def test_no_reason(self) -> None:
+        """
+        A session that ends without a reason is said to have ended for its code.
+        """
+        pair = Pair().start()
+        [session] = pair.server.sessions
+
+        def close() -> None:
+            session.close(Code.LINK_LOST)
+            pair.reactor.settle()
+
+        lines = self.said(close)
+        self.assertIn("client anonymous/laptop disconnected: link lost", lines)
+        [retry] = [line for line in lines if line.startswith("not connected")]
+        self.assertIn(": link lost; next attempt", retry)
         self.assertEqual([], pair.stop())
 
 

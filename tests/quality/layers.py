@@ -12,7 +12,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-BOTTOM = frozenset({"errors", "interfaces", "config"})
+BOTTOM = frozenset({"errors", "interfaces", "config", "prompt"})
 MIDDLE = frozenset({"transports", "auth", "relay", "hooks"})
 ENDS = BOTTOM | MIDDLE | {"wire"}
 
@@ -20,6 +20,7 @@ ALLOWED: Mapping[str, frozenset[str]] = {
     "errors": frozenset(),
     "interfaces": frozenset({"errors"}),
     "config": frozenset({"errors"}),
+    "prompt": frozenset(),
     # Not interfaces: they import Twisted, and the wire knows nothing of it.
     "wire": frozenset({"errors", "config"}),
     "transports": BOTTOM | {"wire"},

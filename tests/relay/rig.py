@@ -189,14 +189,16 @@ class Rig:
         *,
         link: type[MemoryTransport] = MemorySocket,
         room: int = ROOM,
+        clock: Clock | None = None,
     ) -> None:
         """
         @param limits: of both sides.
         @param link: what the link is.
         @param room: of the link and of every other connection.
+        @param clock: the clock, or what is one too.
         """
         limits = limits or SessionLimits()
-        self.clock = Clock()
+        self.clock = clock or Clock()
         self.server = Side(Role.SERVER, limits, self.clock)
         self.client = Side(Role.CLIENT, limits, self.clock)
         self.sides = (self.server, self.client)

@@ -6,6 +6,7 @@ from __future__ import annotations
 
 from twisted.internet.address import IPv4Address
 from twisted.internet.defer import Deferred
+from twisted.internet.interfaces import IAddress
 from twisted.internet.protocol import Factory
 from twisted.trial.unittest import SynchronousTestCase
 
@@ -21,7 +22,7 @@ class ClosingTests(SynchronousTestCase):
 
     def close(self, number: int, interface: str = "127.0.0.1") -> None:
         port = self.reactor.listenTCP(number, Factory(), interface=interface)
-        self.closing.close(port)
+        self.closing.close(port, number)
 
     def freed(self, number: int) -> Deferred[None]:
         return Deferred.fromCoroutine(self.closing.freed(number))
@@ -61,6 +62,19 @@ class ClosingTests(SynchronousTestCase):
         self.successResultOf(second)
         self.assertEqual([], self.reactor.ports)
 
+    def test_closed_already(self) -> None:
+        """
+        The reactor closes ports when it stops, and such a port has no address.
+        """
+
+        class Closed(MemoryPort):
+            def getHost(self) -> IAddress:
+                raise AttributeError("socket")
+
+        address = IPv4Address("TCP", "127.0.0.1", 6000)
+        self.closing.close(Closed(self.reactor, address, Factory()), 6000)
+        self.successResultOf(self.freed(6000))
+
     def test_failure(self) -> None:
         """
         A port that fails to close is logged, and holds nobody up.
@@ -71,6 +85,6 @@ class ClosingTests(SynchronousTestCase):
                 raise OSError("no")
 
         address = IPv4Address("TCP", "127.0.0.1", 6000)
-        self.closing.close(Broken(self.reactor, address, Factory()))
+        self.closing.close(Broken(self.reactor, address, Factory()), 6000)
         self.successResultOf(self.freed(6000))
         self.assertEqual(1, len(self.flushLoggedErrors(OSError)))

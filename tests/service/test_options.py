@@ -152,7 +152,7 @@ class ServerOptionsTests(SynchronousTestCase):
             "--require", "any", "--channel-binding", "require", "--max-conns", "7",
             "--timeout", "9", "--drain-timeout", "0", "--preset", "latency",
             "--buffer-size", "8192", "--log-format", "json", "--log-level", "debug",
-            "--insecure-plaintext",
+            "--insecure-plaintext", "--timeout-preset", "unreliable",
         )  # fmt: skip
         auth = config.auth
         self.assertEqual(("pem", "tokens", "ca"), tuple(
@@ -161,6 +161,8 @@ class ServerOptionsTests(SynchronousTestCase):
         self.assertEqual(("any", "require"), (auth.require, auth.channel_binding))
         self.assertEqual(7, config.limits.max_conns)
         self.assertEqual((9.0, 9.0), (config.timeouts.base, config.timeouts.handshake))
+        self.assertEqual("unreliable", config.timeouts.preset)
+        self.assertEqual(120.0, config.timeouts.stream_open)
         self.assertEqual(0.0, config.timeouts.drain)
         self.assertEqual(
             ("latency", 8192), (config.tuning.preset, config.tuning.buffer_size)

@@ -49,6 +49,7 @@ class FactsTests(CertificateTestCase):
                 peer=transport.getPeer(),
                 host=transport.getHost(),
                 secure=False,
+                tls_version=None,
                 channel_binding=None,
                 certificate=None,
             ),
@@ -70,7 +71,8 @@ class FactsTests(CertificateTestCase):
         @implementer(ILinkFacts)
         class Sure(StringTransport):
             scheme, peer, host = "carrier-pigeon", own.peer, own.host
-            secure, channel_binding, certificate = True, None, None
+            secure, tls_version = True, None
+            channel_binding, certificate = None, None
 
         transport = Sure()
         self.assertIs(transport, link_facts(transport))
@@ -104,6 +106,7 @@ class FactsTests(CertificateTestCase):
         mine, theirs = (link_facts(TLSTransport(side)) for side in (server, client))
         self.assertEqual("tls", mine.scheme)
         self.assertTrue(mine.secure)
+        self.assertEqual(("1.3", "1.3"), (mine.tls_version, theirs.tls_version))
         assert mine.channel_binding is not None
         self.assertEqual(32, len(mine.channel_binding))
         self.assertEqual(mine.channel_binding, theirs.channel_binding)
@@ -120,6 +123,7 @@ class FactsTests(CertificateTestCase):
         server, _client = self.shake_hands(old=True)
         facts = link_facts(TLSTransport(server))
         self.assertTrue(facts.secure)
+        self.assertEqual("1.2", facts.tls_version)
         self.assertIsNone(facts.channel_binding)
 
     def test_certificate(self) -> None:

@@ -192,6 +192,42 @@ class AddressedTests(RecordsTestCase):
         self.assertTrue(self.client.addressed)
 
 
+class RenegotiationTests(RecordsTestCase):
+    """
+    A peer that asks TLS 1.2 to shake hands again.
+    """
+
+    def test_refused(self) -> None:
+        """
+        It is told so, and the connection goes on.
+        """
+        self.server, _ = self.new(SSL.TLS1_2_VERSION)
+        # One that has not been told to leave it.
+        connection = SSL.Connection(SSL.Context(SSL.TLS_CLIENT_METHOD))
+        connection.set_connect_state()
+        self.client = Records(connection)
+        for _ in range(3):
+            for side, other in (
+                (self.client, self.server),
+                (self.server, self.client),
+            ):
+                side.shake_hands()
+                self.move(side, other)
+        self.assertEqual(b"a", self.open(self.seal(b"a")))
+        self.assertTrue(connection.renegotiate())
+        self.assertFalse(self.client.shake_hands())
+        self.move(self.client, self.server)
+        self.assertEqual(b"", self.server.open())
+        self.assertTrue(self.server.addressed)
+        self.assertIsNone(self.server.problem)
+        self.move(self.server, self.client)
+        self.client.open()
+        assert self.client.problem is not None
+        self.assertIn("no renegotiation", str(tls_problem(self.client.problem)))
+        self.assertNotEqual([], self.server.seal(b"a"))
+        self.assertIsNone(self.server.problem)
+
+
 class EndTests(RecordsTestCase):
     def test_end(self) -> None:
         sealed = self.seal(b"last words") + b"".join(self.server.end())

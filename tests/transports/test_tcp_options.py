@@ -6,9 +6,12 @@ from __future__ import annotations
 
 import socket
 
-from twisted.internet.testing import StringTransport
+from twisted.internet.protocol import Protocol
+from twisted.internet.tcp import Connection
+from twisted.internet.testing import MemoryReactor, StringTransport
 from twisted.trial.unittest import SynchronousTestCase
 
+from reitunnel.config import Tuning
 from reitunnel.transports import TCPOptions, apply_tcp_options
 from tests.transports.test_layers import Layer
 
@@ -64,6 +67,35 @@ class ApplyTests(SynchronousTestCase):
         # Linux doubles what it is told.
         self.assertIn(handle.getsockopt(level, socket.SO_SNDBUF), (50000, 100000))
         self.assertIn(handle.getsockopt(level, socket.SO_RCVBUF), (40000, 80000))
+
+    def test_what_is_read_at_a_time(self) -> None:
+        for made in (self.socket(), self.socket(socket.AF_UNIX)):
+            connection = Connection(made, Protocol(), MemoryReactor())
+            apply_tcp_options(Layer(connection), TCPOptions())
+            self.assertEqual(Connection.bufferSize, connection.bufferSize)
+            apply_tcp_options(Layer(connection), TCPOptions(read_size=8192))
+            self.assertEqual(8192, connection.bufferSize)
+
+    def test_of_a_configuration(self) -> None:
+        self.assertEqual(TCPOptions(read_size=65536), TCPOptions.of(Tuning()))
+        self.assertEqual(
+            TCPOptions(
+                nodelay=False,
+                keepalive=0,
+                send_buffer=1,
+                receive_buffer=2,
+                read_size=8192,
+            ),
+            TCPOptions.of(
+                Tuning(
+                    nodelay=False,
+                    keepalive=0,
+                    send_buffer=1,
+                    receive_buffer=2,
+                    buffer_size=8192,
+                )
+            ),
+        )
 
     def test_below_layers(self) -> None:
         handle = self.socket(socket.AF_INET6)

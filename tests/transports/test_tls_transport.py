@@ -4,7 +4,7 @@ Tests of L{reitunnel.transports.tls_transport}.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from typing import cast
 
 from OpenSSL import SSL
@@ -320,8 +320,8 @@ class WritingTests(PairTestCase):
         """
 
         class Narrow(StringTransport):
-            def writeSequence(self, data: Iterable[bytes]) -> None:
-                super().writeSequence(data)
+            def write(self, data: bytes) -> None:
+                super().write(data)
                 cast(IPushProducer, self.producer).pauseProducing()
 
         class Reckless(Pushing):

@@ -449,6 +449,21 @@ class LossTests(PeerTestCase):
         self.assertTrue(self.transport.disconnected)
         self.assertIsInstance(self.lose(ConnectionAborted()), ConnectionAborted)
 
+    def test_failure_of_the_protocol_on_the_last_data(self) -> None:
+        """
+        It is told of the end all the same, and why.
+        """
+
+        class Failing(Recorder):
+            def dataReceived(self, data: bytes) -> None:
+                raise ZeroDivisionError("on purpose")
+
+        self.protocol.transport.pauseProducing()
+        self.channel.dataReceived(frame(b"last"))
+        self.protocol.__class__ = Failing
+        self.assertIsInstance(self.lose(ConnectionDone()), ZeroDivisionError)
+        self.assertEqual(1, len(self.flushLoggedErrors(ZeroDivisionError)))
+
     def test_anything_else(self) -> None:
         error = self.lose(ValueError("odd"))
         self.assertIsInstance(error, ConnectionLost)

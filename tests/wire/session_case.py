@@ -4,11 +4,13 @@ What the tests of sessions share.
 
 from __future__ import annotations
 
+from struct import unpack_from
+
 from msgspec import Struct
 from twisted.trial.unittest import SynchronousTestCase
 
 from reitunnel.errors import RemoteProtocolError
-from reitunnel.wire.frames import Frame, FrameKind, FrameReader
+from reitunnel.wire.frames import HEADER_SIZE, Frame, FrameKind, FrameReader
 from reitunnel.wire.messages import (
     encode_message,
 )
@@ -21,10 +23,15 @@ def sent(peer: Peer, budget: int = 1 << 20) -> list[tuple[FrameKind, int, bytes]
     Take what a side wants to send, as frames.
     """
     data = b"".join(peer.session.data_to_send(budget))
-    return [
-        (frame.kind, frame.stream, bytes(frame.payload))
-        for frame in FrameReader().feed(data)
-    ]
+    frames = []
+    while data:
+        # One by one: a reader joins frames of one stream.
+        _, _, _, length = unpack_from(">BBII", data)
+        end = HEADER_SIZE + length
+        (frame,) = FrameReader().feed(data[:end])
+        frames.append((frame.kind, frame.stream, frame.payload))
+        data = data[end:]
+    return frames
 
 
 def read(kind: FrameKind, message: Struct, stream: int = 0) -> Frame:

@@ -4,6 +4,7 @@ Tests of L{reitunnel.wire.frames}.
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from itertools import islice
 from struct import pack
 
@@ -94,21 +95,16 @@ def read_all(reader: FrameReader, chunks: list[bytes]) -> list[Frame]:
     return [frame for chunk in chunks for frame in reader.feed(chunk)]
 
 
-def whole(read: list[Frame]) -> list[Plain]:
+def joined(frames: Iterable[Frame | Plain]) -> list[Plain]:
     """
-    Put pieces of C{DATA} together, and check that they belong together.
+    Join the bytes of each stream that have no other frame in between.
     """
     result: list[Plain] = []
-    pieces: list[Frame] = []
-    for frame in read:
-        pieces.append(frame)
-        if frame.complete:
-            kinds = {(piece.kind, piece.stream) for piece in pieces}
-            assert len(kinds) == 1, kinds
-            data = b"".join(piece.payload for piece in pieces)
-            result.append((frame.kind, frame.stream, data))
-            pieces = []
-    assert not pieces, pieces
+    for kind, stream, payload in frames:
+        if result and kind is FrameKind.DATA and result[-1][:2] == (kind, stream):
+            result.append((kind, stream, result.pop()[2] + payload))
+        else:
+            result.append((kind, stream, payload))
     return result
 
 
@@ -120,7 +116,8 @@ class RoundTripTests(SynchronousTestCase):
         What is encoded is read, however the bytes are cut.
         """
         data = b"".join(encode_frame(*frame) for frame in sent)
-        self.assertEqual(sent, whole(read_all(FrameReader(), cut(data, sizes))))
+        read = read_all(FrameReader(), cut(data, sizes))
+        self.assertEqual(joined(sent), joined(read))
 
     def test_layout(self) -> None:
         self.assertEqual(
@@ -141,7 +138,7 @@ class RoundTripTests(SynchronousTestCase):
             for size in {smallest, largest}:
                 sent = (kind, int(on_stream), bytes(size))
                 read = read_all(FrameReader(), [encode_frame(*sent)])
-                self.assertEqual([sent], whole(read))
+                self.assertEqual([sent], joined(read))
 
 
 class DataPiecesTests(SynchronousTestCase):
@@ -150,15 +147,69 @@ class DataPiecesTests(SynchronousTestCase):
         data = encode_frame(FrameKind.DATA, 2, b"abcdef")
         self.assertEqual([], list(reader.feed(data[:10])))
         self.assertEqual(
-            [Frame(FrameKind.DATA, 2, b"ab", False)], list(reader.feed(data[10:12]))
+            [Frame(FrameKind.DATA, 2, b"ab")], list(reader.feed(data[10:12]))
         )
         self.assertEqual(
-            [
-                Frame(FrameKind.DATA, 2, b"cdef", True),
-                Frame(FrameKind.EOF, 2, b"", True),
-            ],
+            [Frame(FrameKind.DATA, 2, b"cdef"), Frame(FrameKind.EOF, 2, b"")],
             list(reader.feed(data[12:] + encode_frame(FrameKind.EOF, 2))),
         )
+
+    def test_frames_of_one_stream_are_joined(self) -> None:
+        """
+        What one read brings of a stream comes at once, halves of frames included.
+        """
+        reader = FrameReader()
+        data = b"".join(
+            encode_frame(FrameKind.DATA, 2, bytes([n] * 3)) for n in b"abcd"
+        )
+        list(reader.feed(data[:11]))
+        self.assertEqual(
+            [Frame(FrameKind.DATA, 2, b"aabbbcccd")], list(reader.feed(data[11:50]))
+        )
+        self.assertEqual(
+            [Frame(FrameKind.DATA, 2, b"dd")], list(reader.feed(data[50:]))
+        )
+
+    def test_others_are_not(self) -> None:
+        """
+        The order of streams, and of what else is said, stays.
+        """
+        sent = [
+            Frame(FrameKind.DATA, 2, b"a"),
+            Frame(FrameKind.DATA, 4, b"b"),
+            Frame(FrameKind.PING, 0, bytes(8)),
+            Frame(FrameKind.DATA, 4, b"c"),
+            Frame(FrameKind.EOF, 4, b""),
+            Frame(FrameKind.DATA, 2, b"d"),
+        ]
+        data = b"".join(encode_frame(*frame) for frame in sent)
+        self.assertEqual(sent, list(FrameReader().feed(data)))
+
+    def test_bad_frame_after_good_ones(self) -> None:
+        """
+        What is good is given first, and nothing of a frame that is not.
+        """
+        good = encode_frame(FrameKind.DATA, 2, b"good")
+        for bad in (
+            pack(">BBII", FrameKind.DATA, 1, 2, 3),
+            pack(">BBII", FrameKind.DATA, 0, 0, 3),
+            pack(">BBII", FrameKind.DATA, 0, 2, 0),
+            pack(">BBII", FrameKind.DATA, 0, 2, MAX_PAYLOAD + 1),
+            pack(">BBII", 0xFF, 0, 2, 3),
+        ):
+            read = FrameReader().feed(good + good + bad + b"bad")
+            self.assertEqual(Frame(FrameKind.DATA, 2, b"goodgood"), next(read))
+            self.assertRaises(RemoteProtocolError, next, read)
+
+    def test_limit_of_joined_frames(self) -> None:
+        read = FrameReader(5).feed(encode_frame(FrameKind.DATA, 2, b"12345") * 3)
+        self.assertEqual(b"12345" * 3, next(read).payload)
+        read = FrameReader(5).feed(
+            encode_frame(FrameKind.DATA, 2, b"12345")
+            + encode_frame(FrameKind.DATA, 2, b"123456")
+        )
+        self.assertEqual(b"12345", next(read).payload)
+        self.assertRaises(RemoteProtocolError, next, read)
 
     def test_whole_read_is_not_copied(self) -> None:
         reader = FrameReader()

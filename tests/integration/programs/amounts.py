@@ -31,6 +31,12 @@ IPERF_SECONDS: Final = _amount("REITUNNEL_TEST_IPERF_SECONDS", 1)
 CONNECTIONS: Final = _amount("REITUNNEL_TEST_CONNECTIONS", 2000, least=100)
 """The short connections after which nothing may be left over."""
 
+DIRECT_CONNECTIONS: Final = _amount("REITUNNEL_TEST_DIRECT_CONNECTIONS", 200, least=20)
+"""The same, each on a data link of its own."""
+
+RECONNECTS: Final = _amount("REITUNNEL_TEST_RECONNECTS", 20, least=4)
+"""The links that are cut off, after which nothing may be left over."""
+
 RESTARTS_ONE: Final = _amount("REITUNNEL_TEST_RESTARTS_ONE", 20, least=4)
 """The killed clients after which nothing may be left over, on one transport."""
 

@@ -13,6 +13,7 @@ from pathlib import Path
 from shutil import rmtree
 from signal import Signals
 from tempfile import mkdtemp
+from types import MappingProxyType
 from typing import Any, TypeVar
 
 from twisted.trial.unittest import TestCase
@@ -126,9 +127,11 @@ class TunnelTestCase(ProgramTestCase):
     Runs a Reitunnel server and its clients too.
 
     @ivar way: the transport between them.
+    @ivar environ: what their environment has besides the usual.
     """
 
     way: Way = TCP
+    environ: Mapping[str, str] = MappingProxyType({})
 
     @cached_property
     def deployment(self) -> Deployment:
@@ -144,7 +147,9 @@ class TunnelTestCase(ProgramTestCase):
         @param keys: as for L{Deployment.server_config}.
         """
         config = self.deployment.server_config(keys)
-        server = self.start(*SERVER, "--config", config, name="server")
+        server = self.start(
+            *SERVER, "--config", config, name="server", environ=self.environ
+        )
         await server.wait_for(f"listening on .*127.0.0.1:{self.deployment.port}")
         return server
 
@@ -162,7 +167,12 @@ class TunnelTestCase(ProgramTestCase):
         @param name: as for L{start}; the client id if left out.
         """
         config = self.deployment.client_config(remotes, client_id, keys)
-        return self.start(*CLIENT, "--config", config, name=name or client_id)
+        return self.start(
+            *CLIENT,
+            *("--config", config),
+            name=name or client_id,
+            environ=self.environ,
+        )
 
     async def start_client(
         self,

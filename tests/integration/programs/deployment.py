@@ -79,10 +79,12 @@ class Deployment:
     @ivar authority: who issues the certificates.
     @ivar ca: its own certificate.
     @ivar pem: the server's certificate and key.
+    @ivar hooks: the names of the hooks that the server and the clients have.
     """
 
     def __init__(self, directory: Path, way: Way) -> None:
         self.way = way
+        self.hooks: tuple[str, ...] = ()
         self.port = free_port()
         self.authority = CertificateAuthority()
         self._directory = directory
@@ -145,6 +147,8 @@ class Deployment:
             for key, value in keys.items()
             if value is not None
         ]
+        for hook in self.hooks:
+            lines += ["[[hooks]]", f"name = {json.dumps(hook)}"]
         for remote in remotes:
             lines += [
                 "[[tunnels]]",

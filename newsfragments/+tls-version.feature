@@ -1,0 +1,1 @@
+A link's facts (`ILinkFacts`) say the version of TLS: `tls_version`.
