@@ -7,10 +7,8 @@ Nobody may get in without its proof, and no server be believed without its own.
 
 from __future__ import annotations
 
-import tempfile
 from base64 import b64decode
 from functools import cache
-from pathlib import Path
 from typing import Final
 
 from reitunnel import Client, Server
@@ -28,7 +26,7 @@ from reitunnel.wire.frames import Frame, FrameKind
 from reitunnel.wire.messages import Challenge, Response, decode_message
 from tests.auth.support import PLAIN, store_with
 from tests.client.rogue import RogueServer, welcome
-from tests.fuzz.network import faults_raised
+from tests.fuzz.network import directory, faults_raised
 from tests.fuzz.script import edited, steps
 from tests.memory import MemoryReactor
 from tests.pair import client_config, server_config
@@ -47,9 +45,9 @@ def _settings() -> tuple[str, TokenStore, ServerConfig, ClientConfig]:
     """
     Make a token once, and those who know it.
     """
-    directory = Path(tempfile.mkdtemp(prefix="reitunnel-fuzz-"))
-    token, store = store_with(directory / "tokens.toml", name="fuzz")
-    auth = AuthSettings(tokens=directory / "tokens.toml")
+    file = directory() / "handshake.toml"
+    token, store = store_with(file, name="fuzz")
+    auth = AuthSettings(tokens=file)
     server = server_config(auth=auth, insecure_no_auth=False)
     return token, store, server, client_config(token=Secret(token))
 

@@ -1,11 +1,16 @@
 """
-What the targets with a network in memory share.
+What the targets share: faults that only a log tells of, and a place for files.
 """
 
 from __future__ import annotations
 
+import atexit
+import shutil
+import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import cache
+from pathlib import Path
 
 from twisted.logger import (
     ILogObserver,
@@ -14,6 +19,16 @@ from twisted.logger import (
     globalLogPublisher,
 )
 from zope.interface import implementer
+
+
+@cache
+def directory() -> Path:
+    """
+    A directory for files, which goes away with the process.
+    """
+    made = tempfile.mkdtemp(prefix="reitunnel-fuzz-")
+    atexit.register(shutil.rmtree, made, ignore_errors=True)
+    return Path(made)
 
 
 class Fault(AssertionError):

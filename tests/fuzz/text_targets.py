@@ -4,9 +4,7 @@ The targets that read what people write: addresses, C{-R}, configurations, token
 
 from __future__ import annotations
 
-import tempfile
 from collections.abc import Callable
-from functools import cache
 from pathlib import Path
 from typing import Final
 
@@ -24,6 +22,7 @@ from reitunnel.config import (
 )
 from reitunnel.errors import ConfigError
 from reitunnel.transports import LinkURL
+from tests.fuzz.network import directory
 
 _PARSERS: Final[tuple[Callable[[str], object], ...]] = (
     parse_bind,
@@ -102,13 +101,8 @@ def _accepts(parse: Callable[[str], object], text: str) -> bool:
     return True
 
 
-@cache
-def _directory() -> Path:
-    return Path(tempfile.mkdtemp(prefix="reitunnel-fuzz-"))
-
-
 def _file(name: str, data: bytes) -> Path:
-    file = _directory() / name
+    file = directory() / name
     file.touch(0o600)
     file.write_bytes(data)
     return file
