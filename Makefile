@@ -11,7 +11,7 @@ SOURCES = reitunnel tests $(shell find twisted examples benchmarks -name '*.py' 
 UNIT_TESTS = $(filter-out tests.integration,$(subst /,.,$(basename \
     $(patsubst %/__init__.py,%,$(wildcard tests/test_*.py tests/*/__init__.py)))))
 
-.PHONY: help demo test test-unit lint format bench bench-quick news clean
+.PHONY: help demo test test-unit lint format fuzz bench bench-quick news clean
 
 help:
 	@echo 'make demo         set up, open a tunnel over TLS 1.3 and fetch a page through it'
@@ -19,6 +19,7 @@ help:
 	@echo 'make test-unit    the tests that need no other program'
 	@echo 'make lint         ruff and mypy'
 	@echo 'make format       let ruff rewrite the code'
+	@echo 'make fuzz         search for inputs that break a parser: SECONDS=60 each, FUZZ=target ...'
 	@echo 'make bench        every benchmark, next to other tunnels: benchmarks/RESULTS.md'
 	@echo 'make bench-quick  the same in a minute, shown only'
 	@echo 'make news         the news of the next release'
@@ -42,6 +43,12 @@ format: $(VENV)/.installed-test
 	$(BIN)/ruff check --fix
 	$(BIN)/ruff format
 
+fuzz: $(VENV)/.installed-test
+	set -e; for target in $(or $(FUZZ),`$(BIN)/python -m tests.fuzz`); do \
+	    $(BIN)/python -m tests.fuzz $$target --seconds $(or $(SECONDS),60) \
+	        --keep .fuzz/$$target; \
+	done
+
 bench: $(VENV)/.installed-bench
 	$(BIN)/python -m benchmarks --plan full --publish
 
@@ -52,7 +59,7 @@ news: $(VENV)/.installed-release
 	$(BIN)/towncrier build --draft --version next
 
 clean:
-	rm -rf $(VENV) _trial_temp* build dist *.egg-info .mypy_cache .ruff_cache .hypothesis
+	rm -rf $(VENV) _trial_temp* build dist *.egg-info .mypy_cache .ruff_cache .hypothesis .fuzz
 
 $(VENV)/.installed: setup.cfg pyproject.toml
 	$(PYTHON) -m venv $(VENV)

@@ -5,9 +5,21 @@ send to each other.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import IntEnum
+from typing import Final
+
+_TOKEN: Final = re.compile(r"(rt1_[A-Za-z0-9_.-]{1,64}_)[A-Za-z2-7]{16,}")
+
+
+def hide_tokens(text: str) -> str:
+    """
+    Take the secrets of tokens out of a text that is shown: a token may stand where
+    somebody has put it by mistake, such as in place of the name of its file.
+    """
+    return _TOKEN.sub(r"\1...", text)
 
 
 class Code(IntEnum):
@@ -190,7 +202,7 @@ class InvalidHook(ReitunnelError):
 @dataclass(frozen=True, slots=True)
 class ConfigMistake:
     """
-    One mistake in a configuration.
+    One mistake in a configuration. As text it shows the secret of no token.
 
     @ivar path: the key's path (C{"limits.max_clients"}, C{"tunnels[2].port"}),
         or the flag (C{"--listen"}).
@@ -201,7 +213,7 @@ class ConfigMistake:
     message: str
 
     def __str__(self) -> str:
-        return f"{self.path}: {self.message}"
+        return hide_tokens(f"{self.path}: {self.message}")
 
 
 class ConfigError(ReitunnelError):

@@ -88,6 +88,13 @@ class HookSettings(Settings, frozen=True, kw_only=True):
     name: Annotated[str, Meta(min_length=1)]
     options: Mapping[str, Any] = {}
 
+    def __repr__(self) -> str:
+        """
+        Without the values of the options: which of them are secret is the hook's to
+        know.
+        """
+        return f"HookSettings(name={self.name!r}, options={sorted(self.options)})"
+
     def table(self) -> dict[str, Any]:
         """
         The table as it stands in the file.

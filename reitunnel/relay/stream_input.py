@@ -6,6 +6,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable
+from typing import Final
 
 from twisted.internet.interfaces import IAddress, IHalfCloseableProtocol, IProtocol
 
@@ -14,6 +15,13 @@ from reitunnel.relay.direct import Receiving
 from reitunnel.relay.stream_base import StreamCarrier, count_nothing
 from reitunnel.relay.stream_output import StreamOutput
 from reitunnel.wire.streams import Stream
+
+_MANY: Final = 64
+_SMALL: Final = 2048
+"""
+Of many pieces that are held, further ones are put together up to so many bytes: credit
+bounds the bytes, and not what tiny pieces cost besides.
+"""
 
 
 class StreamInput(StreamOutput):
@@ -49,7 +57,11 @@ class StreamInput(StreamOutput):
             if self._discard(len(data)):
                 self.abort(Code.ABORTED)
         else:
-            self._held.append(data)
+            held = self._held
+            if len(held) >= _MANY and len(held[-1]) + len(data) <= _SMALL:
+                held[-1] += data
+            else:
+                held.append(data)
             self._deliver_held()
 
     def finished(self, raw: int | None = None) -> None:

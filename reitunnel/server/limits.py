@@ -5,6 +5,8 @@ Counts against a bound, and the bound on connections that are still shaking hand
 from __future__ import annotations
 
 from collections import Counter
+from ipaddress import IPv6Address as Address6
+from ipaddress import IPv6Network
 
 from twisted.internet.address import IPv4Address, IPv6Address
 from twisted.internet.interfaces import ITransport
@@ -78,7 +80,8 @@ class Gauge:
 class Admission:
     """
     Bounds the connections that have not authenticated yet, in all and from one
-    address. Unix sockets have no address: only the first bound holds for them.
+    address; of IPv6, from one network of 64 bits, because whoever has one address has
+    them all. Unix sockets have no address: only the first bound holds for them.
     """
 
     _log = Logger()
@@ -97,7 +100,7 @@ class Admission:
         if transport in self._pending:
             return True
         peer = transport.getPeer()
-        host = peer.host if isinstance(peer, IPv4Address | IPv6Address) else ""
+        host = _source(peer) if isinstance(peer, IPv4Address | IPv6Address) else ""
         if host and self._addresses[host] >= self._limit_per_address:
             self._log.info(
                 "{host}: too many handshakes in progress, connection refused",
@@ -121,3 +124,15 @@ class Admission:
             self._addresses[host] -= 1
             if not self._addresses[host]:
                 del self._addresses[host]
+
+
+def _source(peer: IPv4Address | IPv6Address) -> str:
+    """
+    What counts as one address.
+    """
+    if isinstance(peer, IPv4Address):
+        return peer.host
+    # A zone says which link it is, and is no part of the address.
+    address = Address6(peer.host.partition("%")[0])
+    mapped = address.ipv4_mapped
+    return str(mapped or IPv6Network((address, 64), strict=False))

@@ -13,7 +13,7 @@ from typing import Any, ClassVar, TextIO, TypeVar
 from twisted.python.usage import UsageError
 from twisted.scripts import twistd
 
-from reitunnel.errors import ReitunnelError
+from reitunnel.errors import ReitunnelError, hide_tokens
 from reitunnel.service.check import CheckOptions, check_file
 from reitunnel.service.demo import DemoOptions, run_demo
 from reitunnel.service.exits import (
@@ -60,7 +60,7 @@ class CommandLineError(Exception):
         """
         @param command: the command whose help is of use.
         """
-        super().__init__(f"{command}: {error} (see {command} --help)")
+        super().__init__(hide_tokens(f"{command}: {error} (see {command} --help)"))
 
 
 def main(

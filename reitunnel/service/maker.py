@@ -15,7 +15,7 @@ from twisted.internet.defer import Deferred
 from twisted.python.usage import UsageError
 
 from reitunnel.config import ClientConfig, ServerConfig
-from reitunnel.errors import ReitunnelError
+from reitunnel.errors import ReitunnelError, hide_tokens
 from reitunnel.service.building import build_client, build_server
 from reitunnel.service.exits import (
     MISTAKEN,
@@ -45,7 +45,8 @@ class Options(ServiceOptions):
             super().parseOptions(options)
         except UsageError as error:
             command = " ".join(filter(None, ("reitunnel", self.subCommand)))
-            sys.stderr.write(f"{command}: {error} (see {command} --help)\n")
+            line = hide_tokens(f"{command}: {error} (see {command} --help)")
+            sys.stderr.write(f"{line}\n")
             raise SystemExit(MISTAKEN) from None
 
 

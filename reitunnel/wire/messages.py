@@ -93,6 +93,12 @@ class Welcome(Struct, frozen=True):
     capabilities: Names = []
     software: Name = ""
 
+    def __repr__(self) -> str:
+        """
+        Without the secret.
+        """
+        return f"Welcome(session={self.session.hex()}, identity={self.identity!r})"
+
 
 class Attach(Struct, frozen=True):
     """

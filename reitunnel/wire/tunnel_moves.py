@@ -4,6 +4,8 @@ The moves of tunnels: what the owner commands, and what the peer says.
 
 from __future__ import annotations
 
+from typing import Final
+
 from reitunnel.errors import Code, LocalProtocolError, RemoteProtocolError
 from reitunnel.wire import events, messages
 from reitunnel.wire.books import UNANSWERED_BEYOND
@@ -16,6 +18,12 @@ from reitunnel.wire.messages import (
 )
 from reitunnel.wire.stream_moves import StreamMoves
 from reitunnel.wire.tunnels import Tunnel, TunnelHalf
+
+_REASON_OF_MANY: Final = 200
+"""
+How many characters of a tunnel's reason are said of each of its streams: one frame of
+the peer must not be answered by many long ones.
+"""
 
 
 class TunnelMoves(StreamMoves):
@@ -131,6 +139,7 @@ class TunnelMoves(StreamMoves):
 
     def _reset_streams(self, tunnel: Tunnel, code: Code, reason: str) -> None:
         code = code if code is not Code.NONE else Code.CLOSED
+        reason = clip(reason, _REASON_OF_MANY)
         for stream in list(tunnel.streams.values()):
-            self.events.append(events.StreamReset(stream, code, clip(reason)))
+            self.events.append(events.StreamReset(stream, code, reason))
             self._say_reset(stream, code, reason)

@@ -77,6 +77,21 @@ class ReadingTests(SynchronousTestCase):
         self.assertEqual(["made", b"one", b"two"], self.program.told)
         self.assertTrue(self.credit_given_back())
 
+    def test_tiny_pieces_held(self) -> None:
+        """
+        A peer that sends single bytes to a program that does not read costs little
+        more than the bytes.
+        """
+        self.connect()
+        self.near.pauseProducing()
+        for number in range(EARLY_CREDIT):
+            self.near.received(bytes([number % 251]))
+        self.near.resumeProducing()
+        pieces = [each for each in self.program.told if isinstance(each, bytes)]
+        expected = bytes(number % 251 for number in range(EARLY_CREDIT))
+        self.assertEqual(expected, b"".join(pieces))
+        self.assertLess(len(pieces), 100)
+
     def test_end_held_while_paused(self) -> None:
         self.connect()
         self.near.pauseProducing()

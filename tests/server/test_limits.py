@@ -4,7 +4,7 @@ Limits: what counts, what is refused, and that it is given back.
 
 from __future__ import annotations
 
-from twisted.internet.address import IPv4Address, UNIXAddress
+from twisted.internet.address import IPv4Address, IPv6Address, UNIXAddress
 from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IAddress, ITransport
 from twisted.internet.testing import StringTransport
@@ -87,6 +87,26 @@ class AdmissionTests(SynchronousTestCase):
         self.assertTrue(admission.admit(from_host("192.0.2.2")))
         admission.gone(second)
         self.assertTrue(admission.admit(third))
+        self.assertFalse(admission.admit(from_host("192.0.2.1")))
+
+    def test_one_network(self) -> None:
+        """
+        Of IPv6, the addresses of one network count together; those of IPv4 that come
+        in the form of IPv6 count as what they are.
+        """
+        admission = Admission(10, 1)
+        for host, admitted in (
+            ("2001:db8:0:1::1", True),
+            ("2001:db8:0:1:ffff::2", False),
+            ("2001:db8:0:2::1", True),
+            ("::ffff:192.0.2.1", True),
+            ("::ffff:192.0.2.2", True),
+            ("::ffff:192.0.2.1", False),
+            ("::1", True),
+            ("fe80::1%eth0", True),
+        ):
+            peer = transport(IPv6Address("TCP", host, 50000))
+            self.assertIs(admitted, admission.admit(peer), host)
         self.assertFalse(admission.admit(from_host("192.0.2.1")))
 
     def test_twice(self) -> None:

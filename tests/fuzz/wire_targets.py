@@ -1,0 +1,172 @@
+"""
+The targets that need no network: frames, and sessions.
+"""
+
+from __future__ import annotations
+
+from random import Random
+from typing import Final
+
+from msgspec import Struct
+
+from reitunnel.errors import Code, LocalProtocolError, RemoteProtocolError
+from reitunnel.wire.books import UNANSWERED_BEYOND
+from reitunnel.wire.frames import (
+    MAX_HANDSHAKE_PAYLOAD,
+    MAX_PAYLOAD,
+    Frame,
+    FrameKind,
+    FrameReader,
+    largest_payload,
+)
+from reitunnel.wire.messages import (
+    Attach,
+    Attached,
+    Challenge,
+    Ended,
+    Hello,
+    Response,
+    StreamOpen,
+    TunnelEnded,
+    TunnelOpen,
+    TunnelOpened,
+    Welcome,
+    decode_message,
+    encode_message,
+)
+from reitunnel.wire.session import Role, SessionLimits
+from tests.fuzz.script import steps
+from tests.wire.peers import Peer
+from tests.wire.test_hostile_peers import Owner
+
+MESSAGES: Final[dict[FrameKind, type[Struct]]] = {
+    FrameKind.HELLO: Hello,
+    FrameKind.CHALLENGE: Challenge,
+    FrameKind.RESPONSE: Response,
+    FrameKind.WELCOME: Welcome,
+    FrameKind.REFUSED: Ended,
+    FrameKind.ATTACH: Attach,
+    FrameKind.ATTACHED: Attached,
+    FrameKind.TUNNEL_OPEN: TunnelOpen,
+    FrameKind.TUNNEL_OPENED: TunnelOpened,
+    FrameKind.TUNNEL_REFUSED: TunnelEnded,
+    FrameKind.TUNNEL_CLOSE: TunnelEnded,
+    FrameKind.STREAM_OPEN: StreamOpen,
+    FrameKind.STREAM_RESET: Ended,
+    FrameKind.GOAWAY: Ended,
+}
+"""The kinds of frame that carry a message, and which."""
+
+LIMITS: Final = SessionLimits(
+    max_tunnels=3, max_streams=5, max_session_bytes=200_000, max_window=40_000
+)
+_ACT: Final = 0xE0
+"""The command of the session's owner: do something unasked."""
+_SEND: Final = 0xE1
+"""Another: the link has room."""
+_ANSWER: Final = 6000
+"""
+More than the longest answer to one frame about one stream or tunnel, in bytes: a
+reason of 1024 characters, and some.
+"""
+
+
+def fuzz_frames(data: bytes) -> None:
+    """
+    Frames and messages. The first byte says how small the frames must be, and in which
+    pieces the rest is read: the pieces must not matter.
+    """
+    how, data = data[:1], data[1:]
+    limit = MAX_HANDSHAKE_PAYLOAD if how >= b"\x80" else MAX_PAYLOAD
+    size = (how[0] & 0x7F) + 1 if how else 1
+    whole, error = _read(data, len(data) or 1, limit)
+    assert (whole, error) == _read(data, size, limit)
+    for kind, stream, payload in whole:
+        assert payload or kind in (FrameKind.EOF, FrameKind.STREAM_CLOSE)
+        if kind is not FrameKind.DATA:
+            assert len(payload) <= min(largest_payload(kind), limit)
+        message = MESSAGES.get(kind)
+        if message is not None:
+            _decode(kind, message, stream, payload)
+
+
+def _read(data: bytes, size: int, limit: int) -> tuple[list[Frame], str]:
+    """
+    Read frames.
+
+    @param size: how many bytes are read at a time.
+    @return: the frames, the bytes of a stream put together, and what was wrong.
+    """
+    reader = FrameReader(limit)
+    frames: list[Frame] = []
+    error = ""
+    try:
+        for start in range(0, len(data), size):
+            for frame in reader.feed(data[start : start + size]):
+                last = frames[-1] if frames else None
+                if frame.kind is FrameKind.DATA and last and last[:2] == frame[:2]:
+                    frames[-1] = last._replace(payload=last.payload + frame.payload)
+                else:
+                    frames.append(frame)
+    except RemoteProtocolError as found:
+        error = str(found)
+    return frames, error
+
+
+def _decode(
+    kind: FrameKind, message: type[Struct], stream: int, payload: bytes
+) -> None:
+    """
+    Decode a message; what was taken must be good enough to be sent.
+    """
+    try:
+        decoded = decode_message(message, payload)
+    except RemoteProtocolError:
+        return
+    [again] = FrameReader().feed(encode_message(kind, decoded, stream))
+    assert decode_message(message, again.payload) == decoded
+
+
+def fuzz_session(data: bytes) -> None:
+    """
+    A session after its handshake. The first byte says which side is fuzzed, the second
+    one in what mood its owner is.
+    """
+    role = Role.SERVER if data[:1] >= b"\x80" else Role.CLIENT
+    peer = Peer(role, LIMITS)
+    peer.session.direct = data[:1] != b"\x00"
+    owner = Owner(peer, Random(data[1:2]))
+    try:
+        for command, number, payload in steps(data[2:]):
+            if command == _ACT:
+                _act(owner)
+            elif command == _SEND:
+                peer.session.data_to_send(number % MAX_PAYLOAD)
+            elif not command:
+                _hear(owner, payload)
+    except RemoteProtocolError as error:
+        # As the mux does: the last words still go out.
+        peer.session.goaway(Code.PROTOCOL, error.reason)
+    peer.session.data_to_send(MAX_PAYLOAD)
+    assert not peer.session.control_queued
+
+
+def _act(owner: Owner) -> None:
+    try:
+        owner.act()
+    except LocalProtocolError:
+        # The owner asked for what is not legal now, and was told so.
+        owner.peer.events()
+
+
+def _hear(owner: Owner, data: bytes) -> None:
+    session = owner.session
+    session.data_to_send(0)
+    owner.peer.arriving += data
+    owner.hear(len(data))
+    # Each frame is answered at most once for each stream and tunnel.
+    frames = len(data) // 10 + 1
+    held = LIMITS.max_streams + LIMITS.max_tunnels
+    assert session.control_queued <= frames * held * _ANSWER
+    assert len(session.tunnels) <= LIMITS.max_tunnels + UNANSWERED_BEYOND
+    assert len(session.streams) <= 2 * (LIMITS.max_streams + UNANSWERED_BEYOND)

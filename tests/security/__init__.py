@@ -1,0 +1,5 @@
+"""
+Attacks, by whoever may make them: each test is one, and what stops it.
+"""
+
+from __future__ import annotations
