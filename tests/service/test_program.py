@@ -18,7 +18,7 @@ from zope.interface.verify import verifyObject
 
 from reitunnel.errors import Refused, TransportError
 from reitunnel.service.exits import ExitCode, NotStarted
-from reitunnel.service.program import Program, SignalHandler, Terminal
+from reitunnel.service.program import PATIENCE, Program, SignalHandler, Terminal
 from tests.service.fakes import FakeReactor, FakeService
 
 
@@ -173,23 +173,66 @@ class ProgramTests(SynchronousTestCase):
         self.reactor.begin()
         self.assertEqual({signal.SIGTERM, signal.SIGINT}, set(self.handlers))
 
-    def test_second_signal(self) -> None:
+    def stopping(self) -> tuple[FakeService, Program, Deferred[None], list[str]]:
         """
-        While the service stops, another signal ends the wait for it.
+        A program that was told to stop, whose service waits.
         """
         service = FakeService()
         service.stopping = Deferred()
-        program = self.started(service)
-        program.asked_to_stop("SIGINT")
-        stopped = program.stopService()
+        hurried: list[str] = []
+        program = Program(
+            self.reactor,
+            service,
+            service.when_trouble,
+            self.exit_code,
+            set_handler=self.handlers.__setitem__,
+            stop_now=lambda: hurried.append("now"),
+        )
+        program.startService()
+        self.reactor.begin()
+        program.asked_to_stop("SIGTERM")
+        return service, program, program.stopService(), hurried
+
+    def test_second_signal(self) -> None:
+        """
+        While the service stops, another signal tells it to wait no longer; what it
+        does then is waited for.
+        """
+        service, program, stopped, hurried = self.stopping()
         self.assertNoResult(stopped)
-        program.asked_to_stop("SIGINT")
-        self.successResultOf(stopped)
-        self.assertEqual(1, self.reactor.stops)
-        # And when it has stopped after all, or there is a third one, nothing is left.
+        self.assertEqual([], hurried)
+        program.asked_to_stop("SIGTERM")
+        self.assertEqual(["now"], hurried)
+        self.assertNoResult(stopped)
         service.stopping.callback(None)
-        program.asked_to_stop("SIGINT")
-        self.assertEqual(1, self.reactor.stops)
+        self.successResultOf(stopped)
+        program.asked_to_stop("SIGTERM")
+        self.reactor.advance(PATIENCE)
+        self.assertEqual((1, ["now"]), (self.reactor.stops, hurried))
+
+    def test_service_that_does_not_hurry(self) -> None:
+        """
+        It is left alone after a while.
+        """
+        service, program, stopped, _ = self.stopping()
+        program.asked_to_stop("SIGTERM")
+        self.reactor.advance(PATIENCE - 0.1)
+        self.assertNoResult(stopped)
+        self.reactor.advance(0.1)
+        self.successResultOf(stopped)
+        service.stopping.callback(None)
+
+    def test_third_signal(self) -> None:
+        """
+        It is left alone at once.
+        """
+        service, program, stopped, hurried = self.stopping()
+        program.asked_to_stop("SIGTERM")
+        program.asked_to_stop("SIGTERM")
+        self.successResultOf(stopped)
+        self.assertEqual(["now"], hurried)
+        self.reactor.advance(PATIENCE)
+        service.stopping.callback(None)
 
     def test_log_of_the_application(self) -> None:
         """
