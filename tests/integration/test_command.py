@@ -35,6 +35,7 @@ class Visitor(Protocol):
 
     def __init__(self, said: bytes) -> None:
         self.heard: Deferred[bytes] = Deferred()
+        self.gone: Deferred[None] = Deferred()
         self._said = said
         self._buffer = b""
 
@@ -43,6 +44,15 @@ class Visitor(Protocol):
         Send it.
         """
         assert self.transport is not None
+        self.transport.write(self._said)
+
+    def say_again(self) -> None:
+        """
+        Send it once more.
+        """
+        assert self.transport is not None
+        self.heard = Deferred()
+        self._buffer = b""
         self.transport.write(self._said)
 
     def dataReceived(self, data: bytes) -> None:
@@ -57,6 +67,7 @@ class Visitor(Protocol):
         """
         It will not come back.
         """
+        self.gone.callback(None)
         if not self.heard.called:
             self.heard.errback(reason)
 
@@ -186,6 +197,8 @@ class StopTests(CommandTestCase):
         await server.wait_for("waiting up to 3600.0 s for 1 streams")
         finished = await server.stop("INT")
         self.assertIn("SIGINT: not waiting any longer", finished.out)
+        # The end of an orderly stop: hooks are told before it.
+        self.assertTrue(finished.out.rstrip().endswith(" stopped"), finished)
         self.assertEqual(0, finished.code, finished)
 
 
