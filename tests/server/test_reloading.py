@@ -5,9 +5,10 @@ A server that changes to another configuration while it runs.
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 from twisted.internet.defer import Deferred
+from twisted.logger import ILogObserver, LogEvent, globalLogPublisher
 from twisted.python.failure import Failure
 from twisted.trial.unittest import SynchronousTestCase
 
@@ -203,6 +204,34 @@ class ReloadTests(SynchronousTestCase):
         self.assertEqual(3, len(self.pair.server.hooks.hooks))
         self.reload(hooks=())
         self.assertEqual((ledger,), self.pair.server.hooks.hooks)
+
+    def events_of(self, settings: HookSettings) -> list[str]:
+        """
+        What a hook logs of a reload that brings it, and of one that takes it away.
+        """
+        events: list[LogEvent] = []
+        observer = cast(ILogObserver, events.append)
+        globalLogPublisher.addObserver(observer)
+        self.addCleanup(globalLogPublisher.removeObserver, observer)
+        self.reload(hooks=(settings,))
+        self.reload(hooks=(settings,), limits=Limits(max_conns=5))
+        self.reload()
+        return [
+            event.get("event", "")
+            for event in events
+            if "hooks.logging" in str(event.get("log_namespace"))
+        ]
+
+    def test_hooks_are_asked_and_told(self) -> None:
+        """
+        One that comes is asked for the start, one that goes is told of the stop.
+        """
+        settings = HookSettings(
+            name="logging", options={"events": ["server_start", "server_stop"]}
+        )
+        self.assertEqual(2, len(self.events_of(settings)))
+        self.assertEqual(["server+"], self.pair.told_server.lines[:1])
+        self.assertNotIn("server-", self.pair.told_server.lines)
 
     def test_two_at_once(self) -> None:
         """
