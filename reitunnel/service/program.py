@@ -31,6 +31,16 @@ PATIENCE: Final = 5.0
 SignalHandler = Callable[[int, FrameType | None], None]
 
 
+def _has_terminal() -> bool:
+    """
+    Whether standard input is a terminal that is still there.
+    """
+    try:
+        return os.isatty(0)
+    except OSError:
+        return False
+
+
 def _nothing() -> None:
     """
     There is nothing that could be hurried.
@@ -93,6 +103,7 @@ class Program(MultiService):
         ready: Callable[[], Deferred[Any]] | None = None,
         notices: Notices | None = None,
         reloader: Reloader | None = None,
+        has_terminal: Callable[[], bool] = _has_terminal,
     ) -> None:
         """
         @param reactor: the reactor, which is stopped when the service fails.
@@ -109,6 +120,8 @@ class Program(MultiService):
         @param notices: told how the service is doing.
         @param reloader: asked to reload by SIGHUP; without it that signal is left
             alone.
+        @param has_terminal: tells whether the process has a terminal, and the
+            terminal is there.
         """
         super().__init__()  # type: ignore[no-untyped-call]
         self._reactor = reactor
@@ -121,7 +134,8 @@ class Program(MultiService):
         self._ready = ready
         self._notices = notices
         self._reloader = reloader
-        self._had_terminal = _has_terminal()
+        self._has_terminal = has_terminal
+        self._had_terminal = False
         self._hurried = False
         self._watched = False
         self._failure = ""
@@ -154,6 +168,8 @@ class Program(MultiService):
         Start.
         """
         super().startService()  # type: ignore[no-untyped-call]
+        # Not before: a daemon has left it by now.
+        self._had_terminal = self._has_terminal()
         if self._terminal is not None:
             self._terminal.close()
         self._watch()
@@ -209,7 +225,7 @@ class Program(MultiService):
         SIGHUP came. It is what a terminal sends that goes away, too: then it is one
         to stop.
         """
-        if self._had_terminal and not _has_terminal():
+        if self._had_terminal and not self._has_terminal():
             self.asked_to_stop("SIGHUP")
         elif self._reloader is not None:
             self._reloader.ask()
@@ -276,13 +292,6 @@ class Program(MultiService):
 
     def _hung_up(self, number: int, frame: FrameType | None) -> None:
         self._reactor.callFromThread(self.asked_to_reload)
-
-
-def _has_terminal() -> bool:
-    try:
-        return os.isatty(0)
-    except OSError:
-        return False
 
 
 def _forget(_: Failure) -> None:

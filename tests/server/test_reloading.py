@@ -12,7 +12,7 @@ from twisted.logger import ILogObserver, LogEvent, globalLogPublisher
 from twisted.python.failure import Failure
 from twisted.trial.unittest import SynchronousTestCase
 
-from reitunnel import BaseHook, ConfigError, Refused, ReitunnelError, TransportError
+from reitunnel import BaseHook, ConfigError, ReitunnelError, TransportError
 from reitunnel.config import (
     AuthSettings,
     HookSettings,
@@ -35,14 +35,11 @@ class Witness(BaseHook):
     Writes down the start and the stop.
     """
 
-    def __init__(self, refuses: bool = False) -> None:
+    def __init__(self) -> None:
         self.told: list[str] = []
-        self._refuses = refuses
 
     def on_server_start(self, server: IServer) -> None:
         self.told.append("start")
-        if self._refuses:
-            raise Refused("not today")
 
     def on_server_stop(self, server: IServer) -> None:
         self.told.append("stop")

@@ -18,7 +18,9 @@ from zope.interface.verify import verifyObject
 
 from reitunnel.errors import Refused, TransportError
 from reitunnel.service.exits import ExitCode, NotStarted
+from reitunnel.service.notices import Notices
 from reitunnel.service.program import PATIENCE, Program, SignalHandler, Terminal
+from reitunnel.service.reloading import Reloader
 from tests.service.fakes import FakeReactor, FakeService
 
 
@@ -233,6 +235,57 @@ class ProgramTests(SynchronousTestCase):
         self.assertEqual(["now"], hurried)
         self.reactor.advance(PATIENCE)
         service.stopping.callback(None)
+
+    def hung_up(self, *terminal: bool) -> tuple[Program, list[str]]:
+        """
+        A program that got SIGHUP.
+
+        @param terminal: whether it had a terminal when it began, and has it now.
+        """
+        service = FakeService()
+        asked: list[str] = []
+        notices = Notices(self.reactor, lambda: "", {})
+
+        async def reload() -> list[str]:
+            asked.append("reload")
+            return []
+
+        there = list(terminal)
+        program = Program(
+            self.reactor,
+            service,
+            service.when_trouble,
+            self.exit_code,
+            set_handler=self.handlers.__setitem__,
+            notices=notices,
+            reloader=Reloader(reload, "", notices),
+            has_terminal=lambda: there.pop(0) if there else False,
+        )
+        program.privilegedStartService()
+        program.startService()
+        self.reactor.begin()
+        self.handlers[signal.SIGHUP](signal.SIGHUP, None)
+        return program, asked
+
+    def test_reload(self) -> None:
+        """
+        SIGHUP reloads: in a daemon, and in a terminal that is there.
+        """
+        for terminal in ((False, False), (True, True)):
+            self.reactor = FakeReactor()
+            program, asked = self.hung_up(*terminal)
+            self.assertEqual((["reload"], 0), (asked, self.reactor.stops))
+            # When it stops, it does not.
+            program.stopService()
+            self.handlers[signal.SIGHUP](signal.SIGHUP, None)
+            self.assertEqual(["reload"], asked)
+
+    def test_terminal_goes_away(self) -> None:
+        """
+        Then the program stops, as others do.
+        """
+        _, asked = self.hung_up(True, False)
+        self.assertEqual(([], 1), (asked, self.reactor.stops))
 
     def test_log_of_the_application(self) -> None:
         """
