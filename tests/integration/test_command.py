@@ -310,6 +310,29 @@ class DaemonTests(CommandTestCase):
         self.assertIn("listening on", (self.directory / "log.1").read_text())
         self.assertIn("stopped", (self.directory / "log").read_text())
 
+    async def test_reload(self) -> None:
+        """
+        SIGHUP reloads a daemon that has gone to another directory.
+        """
+        (self.directory / "elsewhere").mkdir()
+        self.put(
+            "server.toml", 'listen = ["tcp://127.0.0.1:0"]\ninsecure_no_auth = true\n'
+        )
+        pid_file, log = self.directory / "pid", self.directory / "log"
+        parent = self.start(
+            "twistd", f"--pidfile={pid_file}", f"--logfile={log}", "--rundir=elsewhere",
+            "reitunnel", "server", "--config", "server.toml",
+        )  # fmt: skip
+        self.assertEqual(Finished(0, "", ""), await parent.finished())
+        pid = int(pid_file.read_text())
+        self.kill_daemon_later(pid, parent)
+        os.kill(pid, signal.SIGHUP)
+        os.kill(pid, signal.SIGTERM)
+        await parent.gone()
+        said = [line.partition(" ")[2] for line in log.read_text().splitlines()]
+        expected = ["the configuration is reloaded", "stopping: SIGTERM", "stopped"]
+        self.assertEqual(expected, said[1:])
+
     async def test_taken_port(self) -> None:
         """
         The parent exits with 1 and a line.

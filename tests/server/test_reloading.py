@@ -5,14 +5,16 @@ A server that changes to another configuration while it runs.
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any, cast
+from typing import Any, ClassVar, cast
 
+from msgspec import Struct
 from twisted.internet.defer import Deferred
 from twisted.logger import ILogObserver, LogEvent, globalLogPublisher
 from twisted.python.failure import Failure
 from twisted.trial.unittest import SynchronousTestCase
+from zope.interface import implementer
 
-from reitunnel import BaseHook, ConfigError, ReitunnelError, TransportError
+from reitunnel import BaseHook, ConfigError, Refused, ReitunnelError, TransportError
 from reitunnel.config import (
     AuthSettings,
     HookSettings,
@@ -22,7 +24,8 @@ from reitunnel.config import (
     ServerTimeouts,
     ServerTuning,
 )
-from reitunnel.interfaces import IServer
+from reitunnel.hooks import plugins
+from reitunnel.interfaces import IHookFactory, IServer
 from tests.certificates import CertificateAuthority
 from tests.pair import LINK_PORT, PUBLIC_PORT, Pair, outcome, server_config
 
@@ -35,14 +38,42 @@ class Witness(BaseHook):
     Writes down the start and the stop.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, refuses: bool = False) -> None:
         self.told: list[str] = []
+        self._refuses = refuses
 
     def on_server_start(self, server: IServer) -> None:
         self.told.append("start")
+        if self._refuses:
+            raise Refused("not today")
 
     def on_server_stop(self, server: IServer) -> None:
         self.told.append("stop")
+
+
+class NoOptions(Struct):
+    """
+    No options.
+    """
+
+
+@implementer(IHookFactory)
+class WitnessFactory:
+    """
+    Builds witnesses; one that is C{strict} refuses the start.
+    """
+
+    built: ClassVar[dict[str, Witness]] = {}
+    description = "tells what it was told"
+    options = NoOptions
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+
+    def build(self, options: object, reactor: object) -> Witness:
+        witness = Witness(refuses=self.name == "strict")
+        self.built[self.name] = witness
+        return witness
 
 
 class ReloadTests(SynchronousTestCase):
@@ -229,6 +260,27 @@ class ReloadTests(SynchronousTestCase):
         self.assertEqual(2, len(self.events_of(settings)))
         self.assertEqual(["server+"], self.pair.told_server.lines[:1])
         self.assertNotIn("server-", self.pair.told_server.lines)
+
+    def test_refused_by_a_hook(self) -> None:
+        """
+        A new hook that does not let the server start is a refusal of all; those that
+        had allowed it are told.
+        """
+        self.patch(
+            plugins,
+            "load_hook_factories",
+            lambda: {name: WitnessFactory(name) for name in ("calm", "strict")},
+        )
+        calm, strict = HookSettings(name="calm"), HookSettings(name="strict")
+        error = self.reload(listen=(FIRST, OTHER), hooks=(calm, strict))
+        self.assertIsInstance(error, Refused)
+        self.assertEqual((self.pair.told_server,), self.pair.server.hooks.hooks)
+        self.assertEqual([LINK_PORT], self.listening())
+        self.assertEqual(["start", "stop"], WitnessFactory.built["calm"].told)
+        self.assertEqual(["start"], WitnessFactory.built["strict"].told)
+        # Alone, the first one is welcome.
+        self.reload(hooks=(calm,))
+        self.assertEqual(["start"], WitnessFactory.built["calm"].told)
 
     def test_two_at_once(self) -> None:
         """
