@@ -234,12 +234,14 @@ class IServerHook(Interface):
 
     def on_server_start(server: IServer) -> Decision:
         """
-        The server is about to listen. Raising stops the start.
+        The server is about to listen, or takes this hook in by a reload. Raising
+        stops the start, or the reload.
         """
 
     def on_server_stop(server: IServer) -> None:
         """
-        The server has stopped: no session is left.
+        The server has stopped: no session is left. Or it lets this hook go by a
+        reload, and goes on.
         """
 
 

@@ -18,6 +18,7 @@ from twisted.logger import Logger
 
 from reitunnel.client.connecting import SessionEndpoint, SessionProtocol
 from reitunnel.client.identity import default_client_id
+from reitunnel.client.reloading import ChangingEndpoint, Reloading
 from reitunnel.client.session import ClientSession
 from reitunnel.client.setup import authenticator_from, transport_settings_from
 from reitunnel.client.targets import Target, TargetDialler
@@ -47,7 +48,7 @@ _NO_METADATA: Final[Mapping[str, str]] = MappingProxyType({})
 _random = Random()
 
 
-class Client(Service):
+class Client(Reloading, Service):
     """
     Dials the server, dials it again when the link is lost, and has it open the
     tunnels that were asked for.
@@ -90,18 +91,21 @@ class Client(Service):
             timeout=config.timeouts.hook,
         )
         tables = [table.table() for table in config.hooks]
-        for hook in (*build_hooks(tables, reactor), *hooks):
+        self._config_hooks = build_hooks(tables, reactor)
+        for hook in (*self._config_hooks, *hooks):
             self.hooks.register(hook)
         self.authenticator = authenticator_from(config)
         self.client_id = config.client_id or default_client_id(config)
         self.wanted: list[ClientTunnel] = []
         self._tcp_options, settings = transport_settings_from(config)
-        for tunnel in config.tunnels:
-            self._want(tunnel.target, tunnel.bind, tunnel.port, tunnel.metadata)
+        self._configured = [
+            (each, self._want(each.target, each.bind, each.port, each.metadata))
+            for each in config.tunnels
+        ]
         url = LinkURL.parse(config.server)
-        endpoint = client_endpoint(reactor, url, settings)
+        self._endpoint = ChangingEndpoint(client_endpoint(reactor, url, settings))
         self._connecting = ClientService(
-            SessionEndpoint(self, endpoint),
+            SessionEndpoint(self, self._endpoint),
             Factory.forProtocol(SessionProtocol),
             retryPolicy=self._next_delay,
             clock=reactor,
@@ -116,6 +120,7 @@ class Client(Service):
         self._given_up: ReitunnelError | None = None
         self._stopped = False
         self._drained: Deferred[None] | None = None
+        self._tried: list[Deferred[None]] = []
 
     # What embedding programs use.
 
@@ -232,6 +237,39 @@ class Client(Service):
         super().stopService()  # type: ignore[no-untyped-call]
         return Deferred.fromCoroutine(self._stop())
 
+    def stop_now(self) -> None:
+        """
+        While C{stopService} waits: wait no longer, for streams or for the server.
+        """
+        if not self.running and self._session is not None:
+            self._session.mux.abort(Code.SHUTDOWN, "the client is stopping")
+            self.streams_over()
+
+    def when_tried(self) -> Deferred[None]:
+        """
+        Wait for the first attempt to connect that comes to something.
+
+        @return: fires when the client is let in, or is not and will try again. It
+            never does if the client gives up or is stopped before.
+        """
+        waiting: Deferred[None] = Deferred(_forget_in(self._tried))
+        if self._session is not None or (self._trouble and self._hopeless is None):
+            waiting.callback(None)
+        else:
+            self._tried.append(waiting)
+        return waiting
+
+    @property
+    def status(self) -> str:
+        """
+        Whether it is connected and what it carries, one line for people.
+        """
+        server = self.config.server
+        if self._session is None:
+            return f"not connected to {server}: {self._trouble or 'connecting'}"
+        tunnels, streams = len(self.tunnels), self._session.streams
+        return f"connected to {server}: {tunnels} tunnels, {streams} streams"
+
     # What sessions and tunnels ask and tell.
 
     @property
@@ -258,6 +296,7 @@ class Client(Service):
         )
         for wanted in tuple(self.wanted):
             session.ask(wanted)
+        self._tell_tried()
         waiting, self._waiting = self._waiting, []
         for deferred in waiting:
             deferred.callback(session)
@@ -337,7 +376,13 @@ class Client(Service):
                 reason=reason.removeprefix(f"{server}: "),
                 delay=delay,
             )
+            self._tell_tried()
         return delay
+
+    def _tell_tried(self) -> None:
+        tried, self._tried = self._tried, []
+        for deferred in tried:
+            deferred.callback(None)
 
     def _give_up_soon(self, error: ReitunnelError) -> None:
         """

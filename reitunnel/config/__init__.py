@@ -40,7 +40,11 @@ from reitunnel.config.settings import (
     TunnelSettings,
 )
 from reitunnel.config.values import PortRange, Secret
-from reitunnel.config.verifying import verify_client_config, verify_server_config
+from reitunnel.config.verifying import (
+    changed_keys,
+    verify_client_config,
+    verify_server_config,
+)
 
 __all__ = [
     "TIMEOUT_PRESETS",
@@ -67,6 +71,7 @@ __all__ = [
     "Tuning",
     "TunnelSettings",
     "UnixTarget",
+    "changed_keys",
     "flag_name",
     "is_loopback",
     "load_client_config",

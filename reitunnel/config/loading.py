@@ -37,7 +37,10 @@ _POSITION = re.compile(r" \(at line (?P<line>[0-9]+), column [0-9]+\)\Z")
 
 
 def load_server_config(
-    path: StrPath | None = None, overrides: Mapping[str, Any] | None = None
+    path: StrPath | None = None,
+    overrides: Mapping[str, Any] | None = None,
+    *,
+    directory: StrPath | None = None,
 ) -> ServerConfig:
     """
     Load the configuration of a server.
@@ -46,9 +49,11 @@ def load_server_config(
     @param overrides: what flags say, by the key's path (C{"limits.max_conns"}).
         They win over the file; text stands for a number or boolean where one is
         expected; L{None} is no value. Messages name the flag: C{--max-conns}.
+    @param directory: what relative paths in C{path} and C{overrides} are relative
+        to; the working directory if L{None}.
     @raise ConfigError: with every mistake found.
     """
-    table, flags, origin = _gather(path, overrides)
+    table, flags, origin = _gather(path, overrides, directory)
     _merge(table, flags)
     reader = Reader(origin)
     config = reader.read(ServerConfig, table, {"listen": ()})
@@ -61,6 +66,9 @@ def load_client_config(
     path: StrPath | None = None,
     overrides: Mapping[str, Any] | None = None,
     environ: Mapping[str, str] = os.environ,
+    *,
+    needs_tunnels: bool = True,
+    directory: StrPath | None = None,
 ) -> ClientConfig:
     """
     Load the configuration of a client.
@@ -72,9 +80,12 @@ def load_client_config(
     @param overrides: what flags say, as for L{load_server_config}. C{"tunnels"} is a
         list of texts that L{reitunnel.config.parse_remote} reads.
     @param environ: where L{TOKEN_VARIABLE} may be.
+    @param needs_tunnels: whether a client without tunnels is a mistake. Say
+        L{False} if the program opens them itself.
+    @param directory: as for L{load_server_config}.
     @raise ConfigError: with every mistake found.
     """
-    table, flags, origin = _gather(path, overrides)
+    table, flags, origin = _gather(path, overrides, directory)
     token_from_flag = not flags.keys().isdisjoint(_TOKEN_KEYS)
     token = None if token_from_flag else environ.get(TOKEN_VARIABLE, "").strip()
     mistakes = []
@@ -84,7 +95,7 @@ def load_client_config(
     elif "token" in table and path is not None:
         if "token_file" in table:
             mistakes.append(ConfigMistake("token", "contradicts token_file"))
-        if message := _open_to_others(Path(path)):
+        if message := _open_to_others(_file(path, directory)):
             mistakes.append(ConfigMistake("token", message))
     _merge(table, flags)
     reader = Reader(origin)
@@ -98,21 +109,40 @@ def load_client_config(
             config = msgspec.structs.replace(config, token=secret)
         except ValueError as error:
             mistakes.append(ConfigMistake("token_file", str(error)))
-    _raise_any([*reader.mistakes, *mistakes], check_client(config), origin)
+    findings = check_client(config, needs_tunnels=needs_tunnels)
+    _raise_any([*reader.mistakes, *mistakes], findings, origin)
     return config
 
 
 def _gather(
-    path: StrPath | None, overrides: Mapping[str, Any] | None
+    path: StrPath | None,
+    overrides: Mapping[str, Any] | None,
+    directory: StrPath | None,
 ) -> tuple[dict[str, Any], dict[str, Any], Origin]:
     """
     The file's table, the flags that were given, and where things come from.
     """
     flags = {key: each for key, each in (overrides or {}).items() if each is not None}
+    here, names = _base(directory), frozenset(flags)
     if path is None:
-        return {}, flags, Origin(Path.cwd(), frozenset(flags))
-    file = Path(path)
-    return _read_toml(file), flags, Origin(file.absolute().parent, frozenset(flags))
+        return {}, flags, Origin(here, here, names)
+    file = _file(path, directory)
+    return _read_toml(file), flags, Origin(file.absolute().parent, here, names)
+
+
+def _file(path: StrPath, directory: StrPath | None) -> Path:
+    """
+    The configuration file: as it was given, where that is the same, because messages
+    show it.
+    """
+    return Path(path) if directory is None else Path(directory) / path
+
+
+def _base(directory: StrPath | None) -> Path:
+    """
+    What relative paths are relative to.
+    """
+    return Path.cwd() if directory is None else Path(directory)
 
 
 def _merge(table: dict[str, Any], flags: Mapping[str, Any]) -> None:

@@ -25,11 +25,14 @@ class Origin:
     """
     Where the values of one configuration come from.
 
-    @ivar directory: the directory of the file; the working directory without one.
+    @ivar directory: the directory of the file; the same as C{flag_directory} without
+        one.
+    @ivar flag_directory: what paths in flags are relative to.
     @ivar flags: the paths of the keys that flags have set.
     """
 
     directory: Path
+    flag_directory: Path
     flags: frozenset[str]
 
     def is_flag(self, path: str) -> bool:
@@ -42,7 +45,7 @@ class Origin:
         """
         What a relative path at this key is relative to.
         """
-        return Path.cwd() if self.is_flag(path) else self.directory
+        return self.flag_directory if self.is_flag(path) else self.directory
 
     def name(self, mistake: ConfigMistake) -> ConfigMistake:
         """

@@ -9,6 +9,8 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
+from msgspec import Struct
+
 from reitunnel.config.addresses import parse_link_address
 from reitunnel.config.checks import Finding, check_client, check_server
 from reitunnel.config.settings import ClientConfig, ServerConfig
@@ -54,3 +56,10 @@ def _raise_any(findings: Iterable[Finding]) -> None:
     mistakes = [ConfigMistake(each.path, each.message) for each in findings]
     if mistakes:
         raise ConfigError(mistakes)
+
+
+def changed_keys(former: Struct, new: Struct, keys: Iterable[str]) -> list[str]:
+    """
+    Name the keys of a table that two configurations say differently.
+    """
+    return [key for key in keys if getattr(former, key) != getattr(new, key)]

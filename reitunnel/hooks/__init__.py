@@ -8,11 +8,11 @@ from __future__ import annotations
 
 from reitunnel.hooks.asking import Asking, Owed, watch
 from reitunnel.hooks.base import BaseHook
-from reitunnel.hooks.calls import NOTHING_OPENED, Opened
+from reitunnel.hooks.calls import NOTHING_OPENED, Opened, owed_to
 from reitunnel.hooks.data import DataSink
 from reitunnel.hooks.decisions import Strategy
 from reitunnel.hooks.manager import GIVEN_UP, HookManager
-from reitunnel.hooks.plugins import build_hooks, load_hook_factories
+from reitunnel.hooks.plugins import build_hooks, load_hook_factories, rebuild_hooks
 
 __all__ = [
     "GIVEN_UP",
@@ -26,5 +26,7 @@ __all__ = [
     "Strategy",
     "build_hooks",
     "load_hook_factories",
+    "owed_to",
+    "rebuild_hooks",
     "watch",
 ]

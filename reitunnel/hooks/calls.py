@@ -5,7 +5,7 @@ checked once, at registration.
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from inspect import isasyncgenfunction, iscoroutine, iscoroutinefunction
 from typing import Any, NewType
@@ -78,6 +78,19 @@ the notification of the close takes.
 
 NOTHING_OPENED = Opened(())
 """What there is when nobody was asked."""
+
+
+def owed_to(opened: Opened, hooks: Sequence[object]) -> tuple[Opened, Opened]:
+    """
+    Tell what these hooks are owed from what the others are.
+    """
+    ids = {id(hook) for hook in hooks}
+    theirs: list[PairedCalls] = []
+    others: list[PairedCalls] = []
+    for calls in opened:
+        owner = getattr(calls.closes, "__self__", None)
+        (theirs if id(owner) in ids else others).append(calls)
+    return Opened(tuple(theirs)), Opened(tuple(others))
 
 
 @dataclass(frozen=True, slots=True, eq=False)

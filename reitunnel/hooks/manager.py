@@ -153,6 +153,44 @@ class HookManager:
         self._registered = kept
         self._rebuild()
 
+    def replace(self, former: Sequence[object], hooks: Sequence[object]) -> None:
+        """
+        Put hooks first, in the place of others. A hook that is in both stays; one
+        that goes is still told the close of what it allowed. Nothing has changed if
+        it raises.
+
+        @param former: hooks that are registered.
+        @param hooks: hooks that provide one or more of the hook interfaces.
+        @raise InvalidHook: if one of C{hooks} cannot be registered.
+        """
+        before = self._registered
+        known = {id(each.hook): each for each in before}
+        going = {id(hook) for hook in former}
+        rest = tuple(each for each in before if id(each.hook) not in going)
+        self._registered = ()
+        try:
+            for hook in hooks:
+                if id(hook) in known:
+                    self._registered = (*self._registered, known[id(hook)])
+                else:
+                    self.register(hook)
+        except InvalidHook:
+            self._registered = before
+            self._rebuild()
+            raise
+        self._registered = (*self._registered, *rest)
+        self._rebuild()
+
+    def configure(self, *, strategy: Strategy, timeout: float) -> None:
+        """
+        Change what to do when a hook refuses and how long each may take, for the
+        decisions that begin from now on.
+
+        @param timeout: in seconds, more than 0.
+        """
+        self._strategy = strategy
+        self._timeout = timeout
+
     async def decide_server_start(self, server: IServer) -> Opened:
         """
         Ask whether the server may start.

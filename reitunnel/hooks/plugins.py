@@ -6,7 +6,7 @@ plugins, and the hooks that they build.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from types import ModuleType
+from types import MappingProxyType, ModuleType
 from typing import Any
 
 import msgspec
@@ -15,6 +15,7 @@ from twisted.logger import Logger, LogLevel
 from twisted.plugin import getPlugins
 from zope.interface.verify import verifyObject
 
+from reitunnel.config import HookSettings
 from reitunnel.config.wording import shown
 from reitunnel.errors import ConfigError, ConfigMistake, InvalidHook
 from reitunnel.hooks.calls import verify_hook
@@ -24,6 +25,7 @@ from reitunnel.interfaces import IHookFactory
 _log = Logger()
 
 _NAME_KEY = "name"
+_NOTHING_KEPT: Mapping[int, object] = MappingProxyType({})
 
 
 def load_hook_factories(package: ModuleType | None = None) -> dict[str, IHookFactory]:
@@ -64,6 +66,7 @@ def build_hooks(
     reactor: IReactorCore,
     *,
     factories: Mapping[str, IHookFactory] | None = None,
+    kept: Mapping[int, object] = _NOTHING_KEPT,
 ) -> list[object]:
     """
     Make the hooks of a configuration. None is made unless all their options are
@@ -73,31 +76,60 @@ def build_hooks(
         factory's; the others are its options.
     @param factories: the factories by name; those that are installed as plugins
         if L{None}.
+    @param kept: by the number of a table, hooks that are there already.
     @return: the hooks, in the order of the tables.
     @raise ConfigError: with every mistake in them.
     """
     if factories is None:
-        factories = load_hook_factories() if tables else {}
+        factories = load_hook_factories() if len(kept) < len(tables) else {}
     mistakes: list[ConfigMistake] = []
     planned = []
     for index, table in enumerate(tables):
+        if index in kept:
+            continue
         path = f"hooks[{index}]"
         factory = _choose(table, path, factories, mistakes)
         if factory is not None:
             given = {key: value for key, value in table.items() if key != _NAME_KEY}
             options = read_options(factory.options, given, path, mistakes)
-            planned.append((path, factory, options))
+            planned.append((index, path, factory, options))
     if mistakes:
         raise ConfigError(mistakes)
-    hooks = []
-    for path, factory, options in planned:
+    hooks = dict(kept)
+    for index, path, factory, options in planned:
         try:
-            hooks.append(_build(factory, options, reactor))
+            hooks[index] = _build(factory, options, reactor)
         except ValueError as error:
             mistakes.append(ConfigMistake(path, _one_line(error)))
     if mistakes:
         raise ConfigError(mistakes)
-    return hooks
+    return [hooks[index] for index in range(len(tables))]
+
+
+def rebuild_hooks(
+    former: Sequence[HookSettings],
+    hooks: Sequence[object],
+    settings: Sequence[HookSettings],
+    reactor: IReactorCore,
+) -> list[object]:
+    """
+    Make the hooks of another configuration. A table that has not changed keeps its
+    hook.
+
+    @param former: the tables so far.
+    @param hooks: their hooks.
+    @param settings: the tables from now on.
+    @return: the hooks, in the order of the tables.
+    @raise ConfigError: with every mistake in them.
+    """
+    left = list(zip(former, hooks, strict=True))
+    kept: dict[int, object] = {}
+    for index, each in enumerate(settings):
+        found = next((pair for pair in left if pair[0] == each), None)
+        if found is not None:
+            left.remove(found)
+            kept[index] = found[1]
+    return build_hooks([each.table() for each in settings], reactor, kept=kept)
 
 
 def _choose(

@@ -60,6 +60,13 @@ class Gauge:
                 limit=self._limit,
             )
 
+    def change(self, limit: int) -> None:
+        """
+        Set another limit. What is taken above it stays taken.
+        """
+        self._limit = limit
+        self._said = False
+
     @property
     def full(self) -> bool:
         """
@@ -91,6 +98,13 @@ class Admission:
         self._limit_per_address = limit_per_address
         self._addresses: Counter[str] = Counter()
         self._pending: dict[ITransport, str] = {}
+
+    def change(self, limit: int, limit_per_address: int) -> None:
+        """
+        Set other bounds, for the connections that come from now on.
+        """
+        self._all.change(limit)
+        self._limit_per_address = limit_per_address
 
     def admit(self, transport: ITransport) -> bool:
         """

@@ -48,6 +48,7 @@ from reitunnel.relay import Link, LinkFactory, Pipes
 from reitunnel.server.closing import ClosingPorts
 from reitunnel.server.greeting import Greeting
 from reitunnel.server.limits import Gauge
+from reitunnel.server.reloading import Reloading
 from reitunnel.server.session import ServerSession
 from reitunnel.server.setup import (
     authenticator_from,
@@ -57,6 +58,7 @@ from reitunnel.server.setup import (
 )
 from reitunnel.transports import (
     LinkURL,
+    ServerTransportSettings,
     WebSocketLinkResource,
     base_transport,
     server_endpoint,
@@ -66,7 +68,7 @@ from reitunnel.wire.messages import DIRECT, VERSION, Hello, Welcome
 
 
 @implementer(IServer)
-class Server(Service):
+class Server(Reloading, Service):
     """
     Takes links of clients and opens their tunnels.
 
@@ -106,7 +108,8 @@ class Server(Service):
             timeout=config.timeouts.hook,
         )
         tables = [table.table() for table in config.hooks]
-        for hook in (*build_hooks(tables, reactor), *hooks):
+        self._config_hooks = build_hooks(tables, reactor)
+        for hook in (*self._config_hooks, *hooks):
             self.hooks.register(hook)
         self.authenticator = authenticator_from(config)
         self.visitors = Gauge("limits.max_conns", config.limits.max_conns)
@@ -127,6 +130,7 @@ class Server(Service):
         self._watched = False
         self._stopping = False
         self._drained: Deferred[None] | None = None
+        self._hurried: Deferred[None] | None = None
 
     # What embedding programs use.
 
@@ -217,6 +221,25 @@ class Server(Service):
         """
         super().stopService()  # type: ignore[no-untyped-call]
         return Deferred.fromCoroutine(self._stop())
+
+    @property
+    def status(self) -> str:
+        """
+        What it carries, one line for people.
+        """
+        clients, tunnels = len(self.sessions), len(self.tunnels)
+        return f"{clients} clients, {tunnels} tunnels, {self.visitors.used} streams"
+
+    def stop_now(self) -> None:
+        """
+        While C{stopService} waits: wait no longer, for streams or for clients. Hooks
+        are told all the same.
+        """
+        if self._hurried is not None and not self._hurried.called:
+            for session in tuple(self._sessions.values()):
+                session.mux.abort(Code.SHUTDOWN, "the server is stopping")
+            self._end_drain()
+            self._hurried.callback(None)
 
     # What links and sessions tell.
 
@@ -321,9 +344,8 @@ class Server(Service):
         A visitor's stream is over.
         """
         self.visitors.give()
-        drained = self._drained
-        if drained is not None and not drained.called and not self.visitors.used:
-            drained.callback(None)
+        if not self.visitors.used:
+            self._end_drain()
 
     # The parts.
 
@@ -367,7 +389,9 @@ class Server(Service):
         self._opened = await self.hooks.decide_server_start(self)
         try:
             for text in self.config.listen:
-                self._ports.append(await self._listen_on(text))
+                self._ports.append(
+                    await self._listen_on(text, self._transport_settings)
+                )
         except BaseException:
             await self._stop_listening()
             self.hooks.notify_server_stop(self._opened, self)
@@ -381,11 +405,13 @@ class Server(Service):
                 ),
             )
 
-    async def _listen_on(self, text: str) -> IListeningPort:
+    async def _listen_on(
+        self, text: str, settings: ServerTransportSettings
+    ) -> IListeningPort:
         url = LinkURL.parse(text)
         factory = self._factory(lambda: default_bind_of(port.getHost()))
         try:
-            endpoint = server_endpoint(self.reactor, url, self._transport_settings)
+            endpoint = server_endpoint(self.reactor, url, settings)
             port: IListeningPort = await endpoint.listen(factory)
         except CannotListenError as error:
             detail = getattr(error.socketError, "strerror", None)
@@ -432,6 +458,7 @@ class Server(Service):
 
     async def _stop(self) -> None:
         self._stopping = True
+        hurried = self._hurried = Deferred[None]()
         if self._starting is not None:
             self._starting.cancel()
             await self._starting
@@ -446,12 +473,17 @@ class Server(Service):
         for session in tuple(self._sessions.values()):
             session.close(Code.SHUTDOWN, reason)
         await self.closing_ports.all_freed()
-        await DeferredList(self._links)
+        either: list[Deferred[Any]] = [DeferredList(self._links), hurried]
+        await DeferredList(either, fireOnOneCallback=True)
         self.pipes.clear()
         if was_up:
             self.hooks.notify_server_stop(self._opened, self)
             self._log.info("stopped")
         self._reset()
+
+    def _end_drain(self) -> None:
+        if self._drained is not None and not self._drained.called:
+            self._drained.callback(None)
 
     async def _drain(self) -> None:
         """
@@ -480,6 +512,7 @@ class Server(Service):
         self._started = None
         self._watched = False
         self._stopping = False
+        self._hurried = None
 
 
 def _fire(

@@ -49,7 +49,7 @@ def log_observer(
     twistd: Mapping[str, Any],
     form: LogFormat,
     least: LogLevelName,
-) -> ILogObserver:
+) -> LineObserver | SyslogObserver:
     """
     Make what writes the log where C{twistd} would write its own.
 
@@ -84,9 +84,15 @@ class SyslogObserver:
         """
         @param send: takes a priority and a line.
         """
+        self._send = send
+        self.change(form, least)
+
+    def change(self, form: LogFormat, least: LogLevelName) -> None:
+        """
+        Write otherwise from now on.
+        """
         self._form = form
         self._least = least
-        self._send = send
 
     def __call__(self, event: LogEvent) -> None:
         """

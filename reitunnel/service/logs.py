@@ -151,8 +151,15 @@ class LineObserver:
         if isinstance(file, TextIOWrapper):
             # A terminal may not have every character.
             file.reconfigure(errors="backslashreplace")
+        self._file = file
+        self.change(form, least)
+
+    def change(self, form: LogFormat, least: LogLevelName) -> None:
+        """
+        Write otherwise from now on.
+        """
         self._least = least
-        self._write = FileLogObserver(file, LINES[form])
+        self._write = FileLogObserver(self._file, LINES[form])
 
     def __call__(self, event: LogEvent) -> None:
         """

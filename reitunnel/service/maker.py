@@ -7,7 +7,8 @@ from __future__ import annotations
 
 import signal
 import sys
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 from twisted.application.service import IService
@@ -24,9 +25,16 @@ from reitunnel.service.exits import (
     leave,
     process_exit,
 )
-from reitunnel.service.log_files import log_observer, logs_to_the_terminal
-from reitunnel.service.options import ServerOptions, ServiceOptions
+from reitunnel.service.log_files import (
+    SyslogObserver,
+    log_observer,
+    logs_to_the_terminal,
+)
+from reitunnel.service.logs import LineObserver
+from reitunnel.service.notices import Notices
+from reitunnel.service.options import ClientOptions, ServerOptions, ServiceOptions
 from reitunnel.service.program import Program, SignalHandler, Terminal
+from reitunnel.service.reloading import Reloader
 
 
 class Options(ServiceOptions):
@@ -74,30 +82,96 @@ def make_program(reactor: Any, options: ServiceOptions, exit_code: ExitCode) -> 
     @raise ReitunnelError: if it cannot be made.
     """
     twistd: Mapping[str, Any] = options.parent or {}
-    config: ServerConfig | ClientConfig
-    service: IService
-    trouble: Callable[[], Deferred[Any]]
     if isinstance(options.subOptions, ServerOptions):
-        config = server_config = options.subOptions.configuration()
-        service = server = build_server(reactor, server_config)
-        trouble = server.when_listening
+        run = _server_run(reactor, options.subOptions)
     else:
-        config = client_config = options.subOptions.configuration()
-        service = client = build_client(reactor, client_config)
-        trouble = client.when_over
-    observer = None
+        run = _client_run(reactor, options.subOptions)
+    observer: LineObserver | SyslogObserver | None = None
     if not twistd.get("logger"):
+        config = run.config
         observer = log_observer(reactor, twistd, config.log_format, config.log_level)
+    notices = Notices(reactor, run.status)
+
+    async def reload() -> Sequence[str]:
+        changed, kept = await run.reload()
+        if observer is not None:
+            observer.change(changed.log_format, changed.log_level)
+        return kept
+
     hide_traceback_of_not_started()
     return Program(
         reactor,
-        service,
-        trouble,
+        run.service,
+        run.trouble,
         exit_code,
         observer=observer,
         terminal=None if logs_to_the_terminal(twistd) else Terminal(),
         # The debugger of twistd has handlers of its own.
         set_handler=_set_no_handler if twistd.get("debug") else signal.signal,
+        stop_now=run.stop_now,
+        ready=run.ready,
+        notices=notices,
+        reloader=Reloader(reload, run.kept, notices),
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class _Run:
+    """
+    A server or a client, as a program has it.
+
+    @ivar reload: reads the configuration again and takes it over; gives it, and
+        the keys that do not hold yet.
+    @ivar kept: what there is to say of these.
+    """
+
+    config: ServerConfig | ClientConfig
+    service: IService
+    trouble: Callable[[], Deferred[Any]]
+    ready: Callable[[], Deferred[Any]]
+    stop_now: Callable[[], None]
+    status: Callable[[], str]
+    reload: Callable[[], Awaitable[tuple[ServerConfig | ClientConfig, Sequence[str]]]]
+    kept: str
+
+
+def _server_run(reactor: Any, options: ServerOptions) -> _Run:
+    config = options.configuration()
+    server = build_server(reactor, config)
+
+    async def reload() -> tuple[ServerConfig, Sequence[str]]:
+        changed = options.configuration()
+        return changed, await server.reload(changed)
+
+    return _Run(
+        config,
+        server,
+        server.when_listening,
+        server.when_listening,
+        server.stop_now,
+        lambda: server.status,
+        reload,
+        "these keys have changed and stay as they were until a restart: {keys}",
+    )
+
+
+def _client_run(reactor: Any, options: ClientOptions) -> _Run:
+    config = options.configuration()
+    client = build_client(reactor, config)
+
+    async def reload() -> tuple[ClientConfig, Sequence[str]]:
+        changed = options.configuration()
+        return changed, client.reload(changed)
+
+    return _Run(
+        config,
+        client,
+        client.when_over,
+        client.when_tried,
+        client.stop_now,
+        lambda: client.status,
+        reload,
+        "these keys have changed and hold from the next session on: {keys}",
     )
 
 

@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from getopt import GetoptError, gnu_getopt
 from importlib.metadata import version
+from pathlib import Path
 from typing import Any, ClassVar, Final, NoReturn
 
 from twisted.python.usage import (
@@ -217,6 +218,8 @@ class ConfigOptions(CommandOptions):
     def __init__(self) -> None:
         super().__init__()
         self._lists: dict[str, list[str]] = {}
+        # A daemon goes elsewhere, and reads its configuration again there.
+        self._directory = Path.cwd()
 
     def overrides(self) -> dict[str, Any]:
         """
@@ -274,7 +277,9 @@ class ServerOptions(ConfigOptions):
 
         @raise ConfigError: with every mistake in them.
         """
-        return load_server_config(self["config"], self.overrides())
+        return load_server_config(
+            self["config"], self.overrides(), directory=self._directory
+        )
 
 
 class ClientOptions(ConfigOptions):
@@ -317,7 +322,9 @@ class ClientOptions(ConfigOptions):
 
         @raise ConfigError: with every mistake in them.
         """
-        return load_client_config(self["config"], self.overrides())
+        return load_client_config(
+            self["config"], self.overrides(), directory=self._directory
+        )
 
     def overrides(self) -> dict[str, Any]:
         """

@@ -19,11 +19,32 @@ from twisted.python.failure import Failure
 
 from reitunnel.errors import Refused, ReitunnelError
 from reitunnel.service.exits import ExitCode, NotStarted
+from reitunnel.service.notices import Notices
+from reitunnel.service.reloading import Reloader
 
 SIGNALS: Final = (signal.SIGTERM, signal.SIGINT)
 """The signals that ask the process to stop."""
 
+PATIENCE: Final = 5.0
+"""Seconds that a service has to stop when it is told a second time."""
+
 SignalHandler = Callable[[int, FrameType | None], None]
+
+
+def _has_terminal() -> bool:
+    """
+    Whether standard input is a terminal that is still there.
+    """
+    try:
+        return os.isatty(0)
+    except OSError:
+        return False
+
+
+def _nothing() -> None:
+    """
+    There is nothing that could be hurried.
+    """
 
 
 class Terminal:
@@ -78,6 +99,11 @@ class Program(MultiService):
         observer: ILogObserver | None = None,
         terminal: Terminal | None = None,
         set_handler: Callable[[int, SignalHandler], object] = signal.signal,
+        stop_now: Callable[[], None] = _nothing,
+        ready: Callable[[], Deferred[Any]] | None = None,
+        notices: Notices | None = None,
+        reloader: Reloader | None = None,
+        has_terminal: Callable[[], bool] = _has_terminal,
     ) -> None:
         """
         @param reactor: the reactor, which is stopped when the service fails.
@@ -88,6 +114,14 @@ class Program(MultiService):
         @param observer: what C{twistd} is to write the log with.
         @param terminal: where a failed start is said besides the log.
         @param set_handler: sets a signal's handler.
+        @param stop_now: has a service that stops wait no longer.
+        @param ready: gives a Deferred that fires when the service does what it is
+            for.
+        @param notices: told how the service is doing.
+        @param reloader: asked to reload by SIGHUP; without it that signal is left
+            alone.
+        @param has_terminal: tells whether the process has a terminal, and the
+            terminal is there.
         """
         super().__init__()  # type: ignore[no-untyped-call]
         self._reactor = reactor
@@ -96,6 +130,13 @@ class Program(MultiService):
         self._observer = observer
         self._terminal = terminal
         self._set_handler = set_handler
+        self._stop_now = stop_now
+        self._ready = ready
+        self._notices = notices
+        self._reloader = reloader
+        self._has_terminal = has_terminal
+        self._had_terminal = False
+        self._hurried = False
         self._watched = False
         self._failure = ""
         self._stopped: Deferred[None] | None = None
@@ -127,10 +168,15 @@ class Program(MultiService):
         Start.
         """
         super().startService()  # type: ignore[no-untyped-call]
+        # Not before: a daemon has left it by now.
+        self._had_terminal = self._has_terminal()
         if self._terminal is not None:
             self._terminal.close()
         self._watch()
         self._reactor.callWhenRunning(self._take_signals)
+        if self._ready is not None and self._notices is not None:
+            # A failure is for the trouble to say.
+            self._ready().addCallbacks(self._tell_ready, _forget)
 
     def stopService(self) -> Deferred[None]:
         """
@@ -138,6 +184,10 @@ class Program(MultiService):
 
         @return: fires when the service has stopped, or a second signal came.
         """
+        if self._reloader is not None:
+            self._reloader.stop()
+        if self._notices is not None:
+            self._notices.stopping()
         stopping: Deferred[object] = super().stopService()  # type: ignore[no-untyped-call]
         stopped: Deferred[None] = Deferred()
         self._stopped = stopped
@@ -147,22 +197,50 @@ class Program(MultiService):
                 stopped.callback(None)
 
         stopping.addCallback(done)
+        stopped.addCallback(self._tell_stopped)
         return stopped
 
     def asked_to_stop(self, name: str) -> None:
         """
-        A signal came. The first one stops the reactor and so the service; another
-        one while it waits for its streams ends the wait.
+        A signal came. The first one stops the reactor and so the service. Another
+        one while it waits for its streams ends the wait; its hooks are told all the
+        same, unless that takes L{PATIENCE} or there is a third one.
 
         @param name: the signal's.
         """
-        if not self.running:
-            if self._stopped is not None and not self._stopped.called:
-                self._log.info("{signal}: not waiting any longer", signal=name)
+        if self.running:
+            self._log.info("stopping: {signal}", signal=name)
+            self._reactor.stop()
+        elif self._stopped is not None and not self._stopped.called:
+            self._log.info("{signal}: not waiting any longer", signal=name)
+            if self._hurried:
                 self._stopped.callback(None)
-            return
-        self._log.info("stopping: {signal}", signal=name)
-        self._reactor.stop()
+                return
+            self._hurried = True
+            self._stop_now()
+            self._reactor.callLater(PATIENCE, self._abandon)
+
+    def asked_to_reload(self) -> None:
+        """
+        SIGHUP came. It is what a terminal sends that goes away, too: then it is one
+        to stop.
+        """
+        if self._had_terminal and not self._has_terminal():
+            self.asked_to_stop("SIGHUP")
+        elif self._reloader is not None:
+            self._reloader.ask()
+
+    def _abandon(self) -> None:
+        if self._stopped is not None and not self._stopped.called:
+            self._stopped.callback(None)
+
+    def _tell_ready(self, _: object) -> None:
+        if self.running and self._notices is not None:
+            self._notices.ready()
+
+    def _tell_stopped(self, _: None) -> None:
+        if self._notices is not None:
+            self._notices.close()
 
     def _watch(self) -> None:
         if not self._watched:
@@ -205,7 +283,18 @@ class Program(MultiService):
         """
         for number in SIGNALS:
             self._set_handler(number, self._signalled)
+        if self._reloader is not None:
+            self._set_handler(signal.SIGHUP, self._hung_up)
 
     def _signalled(self, number: int, frame: FrameType | None) -> None:
         name = signal.Signals(number).name
         self._reactor.callFromThread(self.asked_to_stop, name)
+
+    def _hung_up(self, number: int, frame: FrameType | None) -> None:
+        self._reactor.callFromThread(self.asked_to_reload)
+
+
+def _forget(_: Failure) -> None:
+    """
+    Others say it.
+    """

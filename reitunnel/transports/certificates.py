@@ -100,6 +100,13 @@ class ServerCertificates:
         self._current = self._load()
         self._seen = seen
 
+    def become(self, other: ServerCertificates) -> None:
+        """
+        Use the files and the settings of another one from now on, for all who have
+        this one.
+        """
+        self.__dict__.update(other.__dict__)
+
     def context(self, alpn: bytes) -> Context:
         """
         The context for new connections.

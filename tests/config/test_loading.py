@@ -610,3 +610,37 @@ class MistakeTests(LoadingTestCase):
         )
         (line,) = self.mistakes(self.server, OPEN + '"a\\nb" = 1')
         self.assertEqual(r'"a\nb": unknown key', line)
+
+
+class ReadAgainTests(SynchronousTestCase):
+    def setUp(self) -> None:
+        self.directory = Path(self.mktemp()).absolute()
+        self.directory.mkdir()
+
+    def test_client_without_tunnels(self) -> None:
+        """
+        It makes sense for a program that opens them itself.
+        """
+        file = self.directory / "client.toml"
+        file.write_text('server = "tls://example.com:7000"\n')
+        config = load_client_config(file, environ={}, needs_tunnels=False)
+        self.assertEqual((), config.tunnels)
+        with self.assertRaises(ConfigError) as caught:
+            load_client_config(file, environ={})
+        [mistake] = caught.exception.mistakes
+        self.assertEqual("tunnels", mistake.path)
+
+    def test_directory(self) -> None:
+        """
+        Paths are relative to it, wherever the process is by now.
+        """
+        (self.directory / "a").mkdir()
+        file = self.directory / "a" / "server.toml"
+        file.write_text('listen = ["tls://0.0.0.0:1"]\nauth.tokens = "tokens"\n')
+        for name in ("a/tokens", "server.pem"):
+            (self.directory / name).write_text("")
+        config = load_server_config(
+            "a/server.toml", {"pem": "server.pem"}, directory=self.directory
+        )
+        self.assertEqual(self.directory / "server.pem", config.pem)
+        self.assertEqual(self.directory / "a" / "tokens", config.auth.tokens)

@@ -260,3 +260,35 @@ class Generator(BaseHook):
         self, stream: IStream
     ):
         yield None
+
+
+class ReplaceTests(SynchronousTestCase):
+    """
+    L{HookManager.replace}: hooks in the place of others.
+    """
+
+    def setUp(self) -> None:
+        self.manager = HookManager(Clock())
+        self.first, self.second, self.third = BaseHook(), BaseHook(), BaseHook()
+        for hook in (self.first, self.second, self.third):
+            self.manager.register(hook)
+
+    def test_order(self) -> None:
+        """
+        They come first; those that were not named follow.
+        """
+        new = BaseHook()
+        self.manager.replace([self.first, self.second], [new, self.second])
+        self.assertEqual((new, self.second, self.third), self.manager.hooks)
+
+    def test_none(self) -> None:
+        self.manager.replace([self.first], [])
+        self.assertEqual((self.second, self.third), self.manager.hooks)
+
+    def test_no_hook(self) -> None:
+        """
+        Nothing has changed if one of them is none.
+        """
+        with self.assertRaises(InvalidHook):
+            self.manager.replace([self.first], [BaseHook(), object()])
+        self.assertEqual((self.first, self.second, self.third), self.manager.hooks)

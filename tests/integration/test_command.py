@@ -35,6 +35,7 @@ class Visitor(Protocol):
 
     def __init__(self, said: bytes) -> None:
         self.heard: Deferred[bytes] = Deferred()
+        self.gone: Deferred[None] = Deferred()
         self._said = said
         self._buffer = b""
 
@@ -43,6 +44,15 @@ class Visitor(Protocol):
         Send it.
         """
         assert self.transport is not None
+        self.transport.write(self._said)
+
+    def say_again(self) -> None:
+        """
+        Send it once more.
+        """
+        assert self.transport is not None
+        self.heard = Deferred()
+        self._buffer = b""
         self.transport.write(self._said)
 
     def dataReceived(self, data: bytes) -> None:
@@ -57,6 +67,7 @@ class Visitor(Protocol):
         """
         It will not come back.
         """
+        self.gone.callback(None)
         if not self.heard.called:
             self.heard.errback(reason)
 
@@ -186,6 +197,8 @@ class StopTests(CommandTestCase):
         await server.wait_for("waiting up to 3600.0 s for 1 streams")
         finished = await server.stop("INT")
         self.assertIn("SIGINT: not waiting any longer", finished.out)
+        # The end of an orderly stop: hooks are told before it.
+        self.assertTrue(finished.out.rstrip().endswith(" stopped"), finished)
         self.assertEqual(0, finished.code, finished)
 
 
@@ -296,6 +309,29 @@ class DaemonTests(CommandTestCase):
         await parent.gone()
         self.assertIn("listening on", (self.directory / "log.1").read_text())
         self.assertIn("stopped", (self.directory / "log").read_text())
+
+    async def test_reload(self) -> None:
+        """
+        SIGHUP reloads a daemon that has gone to another directory.
+        """
+        (self.directory / "elsewhere").mkdir()
+        self.put(
+            "server.toml", 'listen = ["tcp://127.0.0.1:0"]\ninsecure_no_auth = true\n'
+        )
+        pid_file, log = self.directory / "pid", self.directory / "log"
+        parent = self.start(
+            "twistd", f"--pidfile={pid_file}", f"--logfile={log}", "--rundir=elsewhere",
+            "reitunnel", "server", "--config", "server.toml",
+        )  # fmt: skip
+        self.assertEqual(Finished(0, "", ""), await parent.finished())
+        pid = int(pid_file.read_text())
+        self.kill_daemon_later(pid, parent)
+        os.kill(pid, signal.SIGHUP)
+        os.kill(pid, signal.SIGTERM)
+        await parent.gone()
+        said = [line.partition(" ")[2] for line in log.read_text().splitlines()]
+        expected = ["the configuration is reloaded", "stopping: SIGTERM", "stopped"]
+        self.assertEqual(expected, said[1:])
 
     async def test_taken_port(self) -> None:
         """

@@ -36,7 +36,7 @@ def documents() -> list[Path]:
     """
     The documents that are for users.
     """
-    return [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
+    return [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
 
 
 def blocks(language: str) -> Iterator[tuple[str, Block]]:

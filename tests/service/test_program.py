@@ -18,7 +18,9 @@ from zope.interface.verify import verifyObject
 
 from reitunnel.errors import Refused, TransportError
 from reitunnel.service.exits import ExitCode, NotStarted
-from reitunnel.service.program import Program, SignalHandler, Terminal
+from reitunnel.service.notices import Notices
+from reitunnel.service.program import PATIENCE, Program, SignalHandler, Terminal
+from reitunnel.service.reloading import Reloader
 from tests.service.fakes import FakeReactor, FakeService
 
 
@@ -173,23 +175,117 @@ class ProgramTests(SynchronousTestCase):
         self.reactor.begin()
         self.assertEqual({signal.SIGTERM, signal.SIGINT}, set(self.handlers))
 
-    def test_second_signal(self) -> None:
+    def stopping(self) -> tuple[FakeService, Program, Deferred[None], list[str]]:
         """
-        While the service stops, another signal ends the wait for it.
+        A program that was told to stop, whose service waits.
         """
         service = FakeService()
         service.stopping = Deferred()
-        program = self.started(service)
-        program.asked_to_stop("SIGINT")
-        stopped = program.stopService()
+        hurried: list[str] = []
+        program = Program(
+            self.reactor,
+            service,
+            service.when_trouble,
+            self.exit_code,
+            set_handler=self.handlers.__setitem__,
+            stop_now=lambda: hurried.append("now"),
+        )
+        program.startService()
+        self.reactor.begin()
+        program.asked_to_stop("SIGTERM")
+        return service, program, program.stopService(), hurried
+
+    def test_second_signal(self) -> None:
+        """
+        While the service stops, another signal tells it to wait no longer; what it
+        does then is waited for.
+        """
+        service, program, stopped, hurried = self.stopping()
         self.assertNoResult(stopped)
-        program.asked_to_stop("SIGINT")
-        self.successResultOf(stopped)
-        self.assertEqual(1, self.reactor.stops)
-        # And when it has stopped after all, or there is a third one, nothing is left.
+        self.assertEqual([], hurried)
+        program.asked_to_stop("SIGTERM")
+        self.assertEqual(["now"], hurried)
+        self.assertNoResult(stopped)
         service.stopping.callback(None)
-        program.asked_to_stop("SIGINT")
-        self.assertEqual(1, self.reactor.stops)
+        self.successResultOf(stopped)
+        program.asked_to_stop("SIGTERM")
+        self.reactor.advance(PATIENCE)
+        self.assertEqual((1, ["now"]), (self.reactor.stops, hurried))
+
+    def test_service_that_does_not_hurry(self) -> None:
+        """
+        It is left alone after a while.
+        """
+        service, program, stopped, _ = self.stopping()
+        program.asked_to_stop("SIGTERM")
+        self.reactor.advance(PATIENCE - 0.1)
+        self.assertNoResult(stopped)
+        self.reactor.advance(0.1)
+        self.successResultOf(stopped)
+        service.stopping.callback(None)
+
+    def test_third_signal(self) -> None:
+        """
+        It is left alone at once.
+        """
+        service, program, stopped, hurried = self.stopping()
+        program.asked_to_stop("SIGTERM")
+        program.asked_to_stop("SIGTERM")
+        self.successResultOf(stopped)
+        self.assertEqual(["now"], hurried)
+        self.reactor.advance(PATIENCE)
+        service.stopping.callback(None)
+
+    def hung_up(self, *terminal: bool) -> tuple[Program, list[str]]:
+        """
+        A program that got SIGHUP.
+
+        @param terminal: whether it had a terminal when it began, and has it now.
+        """
+        service = FakeService()
+        asked: list[str] = []
+        notices = Notices(self.reactor, lambda: "", {})
+
+        async def reload() -> list[str]:
+            asked.append("reload")
+            return []
+
+        there = list(terminal)
+        program = Program(
+            self.reactor,
+            service,
+            service.when_trouble,
+            self.exit_code,
+            set_handler=self.handlers.__setitem__,
+            notices=notices,
+            reloader=Reloader(reload, "", notices),
+            has_terminal=lambda: there.pop(0) if there else False,
+        )
+        program.privilegedStartService()
+        program.startService()
+        self.reactor.begin()
+        self.handlers[signal.SIGHUP](signal.SIGHUP, None)
+        return program, asked
+
+    def test_reload(self) -> None:
+        """
+        SIGHUP reloads: in a daemon, and in a terminal that is there.
+        """
+        for terminal in ((False, False), (True, True)):
+            self.reactor = FakeReactor()
+            program, asked = self.hung_up(*terminal)
+            self.assertEqual((["reload"], 0), (asked, self.reactor.stops))
+            # When it stops, it does not.
+            program.stopService()
+            self.handlers[signal.SIGHUP](signal.SIGHUP, None)
+            self.assertEqual(["reload"], asked)
+
+    def test_terminal_goes_away(self) -> None:
+        """
+        Then the program stops, as others do.
+        """
+        _, asked = self.hung_up(True, False)
+        self.assertEqual(([], 1), (asked, self.reactor.stops))
 
     def test_log_of_the_application(self) -> None:
         """

@@ -1,0 +1,225 @@
+"""
+A server's change to another configuration while it runs.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import replace
+from typing import Any, Final
+
+import msgspec
+from twisted.internet.defer import Deferred, DeferredLock
+from twisted.internet.interfaces import IAddress, IListeningPort
+from twisted.logger import Logger
+
+from reitunnel.auth import ServerAuthenticator
+from reitunnel.config import ServerConfig, changed_keys, verify_server_config
+from reitunnel.errors import ConfigError, ConfigMistake, ReitunnelError
+from reitunnel.hooks import (
+    NOTHING_OPENED,
+    HookManager,
+    Opened,
+    Strategy,
+    owed_to,
+    rebuild_hooks,
+)
+from reitunnel.server.limits import Admission, Gauge
+from reitunnel.server.setup import authenticator_from, transport_settings_from
+from reitunnel.transports import LinkURL, ServerTransportSettings
+
+RESTART: Final = {
+    "tuning": ("nodelay", "keepalive", "send_buffer", "receive_buffer", "backlog"),
+    "timeouts": ("handshake",),
+}
+"""The keys that listeners have taken over for good, by their table."""
+
+
+class Reloading:
+    """
+    The part of L{reitunnel.server.Server} that reloads.
+    """
+
+    config: ServerConfig
+    reactor: Any
+    hooks: HookManager
+    authenticator: ServerAuthenticator
+    visitors: Gauge
+    _log: Logger
+    _transport_settings: ServerTransportSettings
+    _admission: Admission
+    _clients: Gauge
+    _config_hooks: Sequence[object]
+    _ports: list[IListeningPort]
+    _opened: Opened
+    _starting: Deferred[None] | None
+    _stopping: bool
+    _turn: DeferredLock | None = None
+
+    def reload(self, config: ServerConfig) -> Deferred[tuple[str, ...]]:
+        """
+        Change to another configuration. All of it is taken over, or nothing.
+
+        Listeners are opened and closed as it says; links, sessions, tunnels and
+        streams that are open stay. Tokens, certificates, policy, limits, time-outs
+        and hooks hold for what begins from now on. A hook whose table has not
+        changed stays as it is; a new one is asked C{on_server_start}, one that goes
+        is told C{on_server_stop}. Calls wait for each other, and for the start.
+
+        @param config: what the server is told from now on.
+        @return: fires with the paths of the keys that have changed and stay as they
+            were until a restart. It fails, and nothing has changed, with
+            L{ConfigError} and L{CertificateError} as the constructor does, with
+            L{TransportError} when a new listener cannot listen, with L{Refused} when
+            a new hook refuses, and with L{ReitunnelError} when the server is
+            stopping.
+        """
+        if self._turn is None:
+            self._turn = DeferredLock()
+        return self._turn.run(lambda: Deferred.fromCoroutine(self._reload(config)))
+
+    def when_listening(self) -> Deferred[tuple[IAddress, ...]]:
+        """
+        Wait until every listener is up.
+        """
+        raise NotImplementedError
+
+    async def _listen_on(
+        self, text: str, settings: ServerTransportSettings
+    ) -> IListeningPort:
+        raise NotImplementedError
+
+    async def _reload(self, config: ServerConfig) -> tuple[str, ...]:
+        self._see_that_it_goes_on()
+        if self._starting is not None:
+            await self.when_listening()
+        running = self._starting is not None
+        verify_server_config(config)
+        _check_addresses(config)
+        former = self.config
+        if running:
+            config, kept = _with_what_stays(former, config)
+        else:
+            kept = ()
+        authenticator = authenticator_from(config)
+        _, made, _ = transport_settings_from(config)
+        known = self._transport_settings.certificates
+        certificates = made.certificates
+        if known is not None and certificates is not None:
+            certificates = known
+        settings = replace(made, certificates=certificates, admission=self._admission)
+        hooks = rebuild_hooks(
+            former.hooks, self._config_hooks, config.hooks, self.reactor
+        )
+        opened: dict[str, IListeningPort] = {}
+        welcomed = NOTHING_OPENED
+        fresh = HookManager(
+            self.reactor,
+            strategy=Strategy(config.hook_strategy),
+            timeout=config.timeouts.hook,
+        )
+        old_hooks = self._config_hooks
+        for hook in hooks:
+            if not _is_in(hook, old_hooks):
+                fresh.register(hook)
+        try:
+            if running:
+                welcomed = await fresh.decide_server_start(self)  # type: ignore[arg-type]  # a Server
+                for text in config.listen:
+                    if text not in former.listen:
+                        opened[text] = await self._listen_on(text, settings)
+            self._see_that_it_goes_on()
+            self.hooks.replace(old_hooks, hooks)
+        except BaseException:
+            await _close(opened.values())
+            fresh.notify_server_stop(welcomed, self)  # type: ignore[arg-type]  # a Server
+            raise
+        # From here on nothing can fail.
+        if known is not None and made.certificates is not None:
+            known.become(made.certificates)
+        self.config = config
+        self.authenticator = authenticator
+        self._transport_settings = settings
+        self._config_hooks = hooks
+        self._set_limits(config)
+        closing = self._change_ports(former, config, opened) if running else []
+        gone = [hook for hook in old_hooks if not _is_in(hook, hooks)]
+        leaving, staying = owed_to(self._opened, gone)
+        self._opened = Opened((*welcomed, *staying))
+        self.hooks.notify_server_stop(leaving, self)  # type: ignore[arg-type]  # a Server
+        await _close(closing)
+        return kept
+
+    def _see_that_it_goes_on(self) -> None:
+        if self._stopping:
+            raise ReitunnelError("the server is stopping")
+
+    def _set_limits(self, config: ServerConfig) -> None:
+        limits = config.limits
+        self.visitors.change(limits.max_conns)
+        self._clients.change(limits.max_clients)
+        self._admission.change(limits.max_handshakes, limits.max_handshakes_per_address)
+        self.hooks.configure(
+            strategy=Strategy(config.hook_strategy), timeout=config.timeouts.hook
+        )
+
+    def _change_ports(
+        self,
+        former: ServerConfig,
+        config: ServerConfig,
+        opened: dict[str, IListeningPort],
+    ) -> list[IListeningPort]:
+        """
+        @return: the ports that are not wanted any more.
+        """
+        known = dict(zip(former.listen, self._ports, strict=True))
+        every = {**known, **opened}
+        self._ports = [every[text] for text in config.listen]
+        gone = [text for text in former.listen if text not in config.listen]
+        for text in gone:
+            self._log.info("not listening on {address} any more", address=text)
+        return [known[text] for text in gone]
+
+
+def _with_what_stays(
+    former: ServerConfig, config: ServerConfig
+) -> tuple[ServerConfig, tuple[str, ...]]:
+    """
+    Put what cannot change into a new configuration.
+
+    @return: the configuration, and the paths of what it says otherwise.
+    """
+    kept: list[str] = []
+    for table, keys in RESTART.items():
+        old, new = getattr(former, table), getattr(config, table)
+        changed = changed_keys(old, new, keys)
+        kept += [f"{table}.{key}" for key in changed]
+        fixed = {key: getattr(old, key) for key in changed}
+        new = msgspec.structs.replace(new, **fixed)
+        config = msgspec.structs.replace(config, **{table: new})
+    return config, tuple(kept)
+
+
+def _check_addresses(config: ServerConfig) -> None:
+    mistakes = []
+    for index, text in enumerate(config.listen):
+        try:
+            LinkURL.parse(text)
+        except ValueError as error:
+            mistakes.append(ConfigMistake(f"listen[{index}]", str(error)))
+    if mistakes:
+        raise ConfigError(mistakes)
+
+
+def _is_in(hook: object, hooks: Sequence[object]) -> bool:
+    """
+    Whether it is one of them itself: hooks may be equal.
+    """
+    return any(each is hook for each in hooks)
+
+
+async def _close(ports: Iterable[IListeningPort]) -> None:
+    for port in ports:
+        stopped = port.stopListening()
+        if stopped is not None:
+            await stopped

@@ -1,0 +1,385 @@
+"""
+A server that changes to another configuration while it runs.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any, ClassVar, cast
+
+from msgspec import Struct
+from twisted.internet.defer import Deferred
+from twisted.logger import ILogObserver, LogEvent, globalLogPublisher
+from twisted.python.failure import Failure
+from twisted.trial.unittest import SynchronousTestCase
+from zope.interface import implementer
+
+from reitunnel import BaseHook, ConfigError, Refused, ReitunnelError, TransportError
+from reitunnel.config import (
+    AuthSettings,
+    HookSettings,
+    Limits,
+    Policy,
+    PortRange,
+    ServerTimeouts,
+    ServerTuning,
+)
+from reitunnel.hooks import plugins
+from reitunnel.interfaces import IHookFactory, IServer
+from tests.certificates import CertificateAuthority
+from tests.pair import LINK_PORT, PUBLIC_PORT, Pair, outcome, server_config
+
+OTHER = f"tcp://127.0.0.1:{LINK_PORT + 1}"
+FIRST = f"tcp://127.0.0.1:{LINK_PORT}"
+
+
+class Witness(BaseHook):
+    """
+    Writes down the start and the stop.
+    """
+
+    def __init__(self, refuses: bool = False) -> None:
+        self.told: list[str] = []
+        self._refuses = refuses
+
+    def on_server_start(self, server: IServer) -> None:
+        self.told.append("start")
+        if self._refuses:
+            raise Refused("not today")
+
+    def on_server_stop(self, server: IServer) -> None:
+        self.told.append("stop")
+
+
+class NoOptions(Struct):
+    """
+    No options.
+    """
+
+
+@implementer(IHookFactory)
+class WitnessFactory:
+    """
+    Builds witnesses; one that is C{strict} refuses the start.
+    """
+
+    built: ClassVar[dict[str, Witness]] = {}
+    description = "tells what it was told"
+    options = NoOptions
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+
+    def build(self, options: object, reactor: object) -> Witness:
+        witness = Witness(refuses=self.name == "strict")
+        self.built[self.name] = witness
+        return witness
+
+
+class ReloadTests(SynchronousTestCase):
+    def setUp(self) -> None:
+        self.pair = Pair()
+        self.pair.start()
+        self.addCleanup(lambda: self.assertEqual([], self.pair.stop()))
+
+    def reload(self, **changes: Any) -> object:
+        """
+        Reload, and give what comes of it.
+        """
+        reloading = self.pair.server.reload(server_config(**changes))
+        result = outcome(reloading, self.pair.reactor)
+        return result.value if isinstance(result, Failure) else result
+
+    def listening(self) -> list[int]:
+        ports = (getattr(each, "port", 0) for each in self.pair.server.addresses)
+        return list(ports)
+
+    def test_unchanged(self) -> None:
+        """
+        Streams go on, whatever changes.
+        """
+        visitor, target = self.pair.open_stream()
+        self.assertEqual((), self.reload())
+        self.assertEqual((), self.reload(listen=(OTHER,)))
+        visitor.say(b"hello")
+        self.pair.reactor.settle()
+        self.assertEqual(b"hello", target.received)
+
+    def test_listeners(self) -> None:
+        """
+        They are opened and closed, in the order of the configuration.
+        """
+        self.assertEqual((), self.reload(listen=(OTHER, FIRST)))
+        self.assertEqual([LINK_PORT + 1, LINK_PORT], self.listening())
+        self.reload(listen=(OTHER,))
+        self.assertEqual([LINK_PORT + 1], self.listening())
+        ports = [getattr(port.address, "port", 0) for port in self.pair.reactor.ports]
+        self.assertNotIn(LINK_PORT, ports)
+        self.reload()
+        self.assertEqual([LINK_PORT], self.listening())
+
+    def test_taken_port(self) -> None:
+        """
+        A listener that cannot be had is a refusal of all.
+        """
+        error = self.reload(
+            listen=(FIRST, OTHER, f"tcp://127.0.0.1:{PUBLIC_PORT}"),
+            limits=Limits(max_conns=1),
+        )
+        self.assertIsInstance(error, TransportError)
+        self.assertEqual([LINK_PORT], self.listening())
+        self.assertEqual(20000, self.pair.server.config.limits.max_conns)
+        ports = [getattr(port.address, "port", 0) for port in self.pair.reactor.ports]
+        self.assertNotIn(LINK_PORT + 1, ports)
+
+    def test_mistake(self) -> None:
+        """
+        So is what the constructor refuses.
+        """
+        error = self.reload(listen=("tcp://0.0.0.0:1",), limits=Limits(max_conns=1))
+        self.assertIsInstance(error, ConfigError)
+        self.assertIn("may listen in plaintext beyond this machine", str(error))
+        self.assertIsInstance(
+            self.reload(auth=AuthSettings(tokens=Path("nosuch"))), ConfigError
+        )
+        hooks = (HookSettings(name="nosuch"),)
+        self.assertIn("hooks[0].name", str(self.reload(hooks=hooks)))
+        self.assertEqual([LINK_PORT], self.listening())
+        self.assertEqual(20000, self.pair.server.config.limits.max_conns)
+
+    def test_limits(self) -> None:
+        """
+        They hold for what begins from now on.
+        """
+        self.pair.open_stream()
+        self.reload(limits=Limits(max_conns=1))
+        self.assertIsNotNone(self.pair.visit().lost)
+        self.reload(limits=Limits(max_conns=2))
+        self.assertIsNone(self.pair.visit().lost)
+        self.assertEqual(2, self.pair.server.visitors.used)
+
+    def test_policy(self) -> None:
+        """
+        Tunnels that are open stay; the next one is judged by the new policy.
+        """
+        self.reload(policy=Policy(ports=(PortRange(9000, 9000),)))
+        refused = outcome(
+            self.pair.client.open_tunnel("127.0.0.1:1", 9001), self.pair.reactor
+        )
+        self.assertIsInstance(refused, Failure)
+        self.assertEqual([PUBLIC_PORT], self.pair.public_ports)
+        self.pair.open_tunnel("127.0.0.1:1", 9000)
+
+    def test_tokens(self) -> None:
+        """
+        Who is in stays; who comes needs a token from now on.
+        """
+        tokens = Path(self.mktemp())
+        tokens.write_text("")
+        tokens.chmod(0o600)
+        self.reload(insecure_no_auth=False, auth=AuthSettings(tokens=tokens))
+        self.assertEqual(1, len(self.pair.server.sessions))
+        self.pair.session.close()
+        self.pair.reactor.advance(60)
+        self.assertEqual((), self.pair.server.sessions)
+
+    def test_what_stays(self) -> None:
+        """
+        What listeners have taken over for good is named, and stays.
+        """
+        kept = self.reload(
+            tuning=ServerTuning(backlog=7, stream_window=131072),
+            timeouts=ServerTimeouts(handshake=3.0, drain=1.0),
+        )
+        self.assertEqual(("tuning.backlog", "timeouts.handshake"), kept)
+        config = self.pair.server.config
+        self.assertEqual((1024, 131072), _tuning(config.tuning))
+        self.assertEqual(10.0, config.timeouts.handshake)
+        self.assertEqual(1.0, config.timeouts.drain)
+
+    def test_certificates(self) -> None:
+        """
+        Another file is read at once, and listeners that stay use it.
+        """
+        directory = Path(self.mktemp())
+        directory.mkdir()
+        authority = CertificateAuthority()
+        for name in ("a", "b"):
+            authority.issue(name).write(directory / f"{name}.pem")
+        tls = (FIRST, f"tls://127.0.0.1:{LINK_PORT + 2}")
+        self.assertEqual((), self.reload(listen=tls, pem=directory / "a.pem"))
+        ports = self.listening()
+        self.assertEqual((), self.reload(listen=tls, pem=directory / "b.pem"))
+        (directory / "b.pem").write_text("junk")
+        self.assertIsInstance(
+            self.reload(listen=(FIRST,), pem=directory / "b.pem"), ReitunnelError
+        )
+        self.assertEqual(ports, self.listening())
+
+    def test_hooks(self) -> None:
+        """
+        A hook whose table has not changed stays; the others go, before those that
+        were given in code.
+        """
+        quiet = HookSettings(name="logging", options={})
+        self.reload(hooks=(quiet,))
+        [first, ledger] = self.pair.server.hooks.hooks
+        self.assertIs(self.pair.told_server, ledger)
+        self.reload(
+            hooks=(quiet, HookSettings(name="logging", options={"level": "warn"}))
+        )
+        self.assertIs(first, self.pair.server.hooks.hooks[0])
+        self.assertEqual(3, len(self.pair.server.hooks.hooks))
+        self.reload(hooks=())
+        self.assertEqual((ledger,), self.pair.server.hooks.hooks)
+
+    def events_of(self, settings: HookSettings) -> list[str]:
+        """
+        What a hook logs of a reload that brings it, and of one that takes it away.
+        """
+        events: list[LogEvent] = []
+        observer = cast(ILogObserver, events.append)
+        globalLogPublisher.addObserver(observer)
+        self.addCleanup(globalLogPublisher.removeObserver, observer)
+        self.reload(hooks=(settings,))
+        self.reload(hooks=(settings,), limits=Limits(max_conns=5))
+        self.reload()
+        return [
+            event.get("event", "")
+            for event in events
+            if "hooks.logging" in str(event.get("log_namespace"))
+        ]
+
+    def test_hooks_are_asked_and_told(self) -> None:
+        """
+        One that comes is asked for the start, one that goes is told of the stop.
+        """
+        settings = HookSettings(
+            name="logging", options={"events": ["server_start", "server_stop"]}
+        )
+        self.assertEqual(2, len(self.events_of(settings)))
+        self.assertEqual(["server+"], self.pair.told_server.lines[:1])
+        self.assertNotIn("server-", self.pair.told_server.lines)
+
+    def test_refused_by_a_hook(self) -> None:
+        """
+        A new hook that does not let the server start is a refusal of all; those that
+        had allowed it are told.
+        """
+        self.patch(
+            plugins,
+            "load_hook_factories",
+            lambda: {name: WitnessFactory(name) for name in ("calm", "strict")},
+        )
+        calm, strict = HookSettings(name="calm"), HookSettings(name="strict")
+        error = self.reload(listen=(FIRST, OTHER), hooks=(calm, strict))
+        self.assertIsInstance(error, Refused)
+        self.assertEqual((self.pair.told_server,), self.pair.server.hooks.hooks)
+        self.assertEqual([LINK_PORT], self.listening())
+        self.assertEqual(["start", "stop"], WitnessFactory.built["calm"].told)
+        self.assertEqual(["start"], WitnessFactory.built["strict"].told)
+        # Alone, the first one is welcome.
+        self.reload(hooks=(calm,))
+        self.assertEqual(["start"], WitnessFactory.built["calm"].told)
+
+    def test_two_at_once(self) -> None:
+        """
+        They wait for each other.
+        """
+        server = self.pair.server
+        first = server.reload(server_config(listen=(OTHER,)))
+        second = server.reload(server_config(listen=(FIRST, OTHER)))
+        self.pair.reactor.settle()
+        self.assertEqual((), self.successResultOf(first))
+        self.assertEqual((), self.successResultOf(second))
+        self.assertEqual([LINK_PORT, LINK_PORT + 1], self.listening())
+
+    def test_stopping(self) -> None:
+        """
+        A server that stops is not reloaded.
+        """
+        self.pair.open_stream()
+        stopping = self.pair.server.stopService()
+        self.pair.reactor.settle()
+        self.assertNoResult(stopping)
+        error = self.reload(listen=(OTHER,))
+        self.assertEqual("the server is stopping", str(error))
+        self.assertEqual([], self.listening())
+
+
+class NotStartedTests(SynchronousTestCase):
+    def test_before_the_start(self) -> None:
+        """
+        It starts with the new configuration.
+        """
+        pair = Pair()
+        reloading = pair.server.reload(server_config(listen=(OTHER,)))
+        self.assertEqual((), self.successResultOf(reloading))
+        pair.start_server()
+        [address] = pair.server.addresses
+        self.assertEqual(LINK_PORT + 1, getattr(address, "port", 0))
+        self.assertEqual([], pair.stop())
+
+    def test_while_it_starts(self) -> None:
+        """
+        It waits for the start.
+        """
+
+        class Slow(BaseHook):
+            decision: Deferred[None] = Deferred()
+
+            def on_server_start(self, server: IServer) -> Deferred[None]:
+                return self.decision
+
+        pair = Pair(server_hooks=[Slow()])
+        pair.start_server()
+        reloading = pair.server.reload(server_config(listen=(OTHER,)))
+        self.assertNoResult(reloading)
+        Slow.decision.callback(None)
+        pair.reactor.settle()
+        self.assertEqual((), self.successResultOf(reloading))
+        [address] = pair.server.addresses
+        self.assertEqual(LINK_PORT + 1, getattr(address, "port", 0))
+        self.assertEqual([], pair.stop())
+
+
+class StopNowTests(SynchronousTestCase):
+    def test_stop_now(self) -> None:
+        """
+        The wait for streams is over, and hooks are told.
+        """
+        witness = Witness()
+        pair = Pair(server_hooks=[witness])
+        pair.start()
+        visitor, _ = pair.open_stream()
+        pair.server.stop_now()
+        self.assertIsNone(visitor.lost)
+        stopping = pair.server.stopService()
+        pair.reactor.settle()
+        self.assertNoResult(stopping)
+        pair.server.stop_now()
+        pair.server.stop_now()
+        pair.reactor.settle()
+        self.successResultOf(stopping)
+        self.assertIsNotNone(visitor.lost)
+        self.assertEqual(["start", "stop"], witness.told)
+        self.assertEqual([], pair.stop())
+
+    def test_client(self) -> None:
+        pair = Pair()
+        pair.start()
+        visitor, _ = pair.open_stream()
+        pair.client.stop_now()
+        self.assertIsNone(visitor.lost)
+        stopping = pair.client.stopService()
+        pair.reactor.settle()
+        self.assertNoResult(stopping)
+        pair.client.stop_now()
+        pair.reactor.settle()
+        self.successResultOf(stopping)
+        self.assertIsNotNone(visitor.lost)
+        self.assertEqual([], pair.stop())
+
+
+def _tuning(tuning: ServerTuning) -> tuple[int, int]:
+    return tuning.backlog, tuning.stream_window
