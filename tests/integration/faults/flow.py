@@ -94,6 +94,13 @@ class Flow:
         self._source_gone = False
         self._over = False
 
+    def __str__(self) -> str:
+        return (
+            f"passed {self.passed}, swallowed {self.swallowed}, holds {self._queued}, "
+            f"{self.weather}, sink full {self._sink_full}, paused {self._paused}, "
+            f"over {self._over}, ended {self.ended}"
+        )
+
     def from_source(self, source: IHalfCloseTransport) -> None:
         """
         Tell where bytes come from.
@@ -139,6 +146,17 @@ class Flow:
         self._queued = 0
         if self._call is not None and self._call.active():
             self._call.cancel()
+
+    def clear(self) -> None:
+        """
+        Do no more harm, and let go on at once what has waited.
+        """
+        self.weather.clear()
+        self._free_at = 0.0
+        self._queue = deque((0.0, data) for _, data in self._queue)
+        if self._call is not None and self._call.active():
+            self._call.cancel()
+        self._move()
 
     def source_gone(self) -> None:
         """

@@ -18,6 +18,7 @@ from typing import Any
 
 import msgspec
 from twisted.internet.interfaces import IReactorCore
+from twisted.plugin import IPlugin
 from zope.interface import implementer
 
 from reitunnel import BaseHook, Code
@@ -142,7 +143,7 @@ class LedgerHook(BaseHook):
         os.write(self._descriptor, line.encode())
 
 
-@implementer(IHookFactory)
+@implementer(IPlugin, IHookFactory)
 class LedgerFactory:
     """
     Ships the hook.

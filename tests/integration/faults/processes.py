@@ -39,7 +39,7 @@ class Peer:
     ) -> None:
         """
         @param command: its program and arguments.
-        @param directory: where it runs.
+        @param directory: where its files are.
         @param plugins: the directory that ships the ledger.
         """
         self.name = name
@@ -60,9 +60,10 @@ class Peer:
         """
         Start it, and do not wait.
         """
-        self.running = start(
-            *self._command, directory=self._directory, environ=self._environ
-        )
+        # twistd leaves its files where it runs.
+        home = self._directory / f"{self.name}.home"
+        home.mkdir(exist_ok=True)
+        self.running = start(*self._command, directory=home, environ=self._environ)
         return self.running
 
     async def kill(self) -> None:

@@ -56,7 +56,12 @@ class _Half(Protocol):
         self.outgoing.feed(data)
 
     def readConnectionLost(self) -> None:
-        self.outgoing.end()
+        if self.outgoing.weather.swallow:
+            # It has given up. Nothing that is said here will reach it, and it may
+            # never show in another way that it has closed altogether.
+            self.close()
+        else:
+            self.outgoing.end()
 
     def writeConnectionLost(self) -> None:
         pass
@@ -110,6 +115,16 @@ class Connection:
         self._on_gone = on_gone
         self._told = False
         self.lost_at: dict[str, float] = {}
+
+    def __str__(self) -> str:
+        return f"up {self.up}, down {self.down}"
+
+    @property
+    def silent(self) -> bool:
+        """
+        Whether it swallows what comes.
+        """
+        return self.up.weather.swallow or self.down.weather.swallow
 
     @property
     def alive(self) -> bool:
@@ -181,6 +196,13 @@ class Connection:
             for chosen, flow in ((up, self.up), (down, self.down))
             if chosen
         ]
+
+    def clear(self) -> None:
+        """
+        Do no more harm.
+        """
+        self.up.clear()
+        self.down.clear()
 
     def half_lost(self, half: _Half, *, orderly: bool) -> None:
         """
@@ -284,11 +306,9 @@ class FaultRelay(Factory):
         """
         self.refusing = self.swallowing = False
         for connection in tuple(self.connections):
-            weathers = connection.weathers(up=True, down=True)
-            if any(each.swallow for each in weathers):
+            if connection.silent:
                 connection.reset()
-            for weather in weathers:
-                weather.clear()
+            connection.clear()
 
     def buildProtocol(self, addr: IAddress | None) -> Protocol | None:
         """

@@ -209,6 +209,18 @@ class RelayTests(TestCase):
         await server.finished
         self.assertEqual(b"firstsecond", bytes(server.received))
 
+    async def test_clear(self) -> None:
+        """
+        What has waited goes on at once.
+        """
+        client, server, connection = await self.connect()
+        connection.up.weather.rate = 1000
+        client.send(500_000)
+        await server.got(1)
+        connection.clear()
+        await server.finished
+        self.assertEqual(500_000, server.count)
+
     async def test_refusing(self) -> None:
         await self.connect()
         self.relay.refusing = True

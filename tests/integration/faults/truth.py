@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import struct
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import Enum
 from random import Random
 from typing import Any, Final
@@ -138,12 +138,15 @@ class Record:
     @ivar visitor: its visitor's end.
     @ivar target: its target's end, if the target was reached.
     @ivar outages: how many times its link was lost while it was open.
+    @ivar crashed: the ends, C{visitor} or C{target}, whose peer was killed: the
+        kernel closes the sockets of a killed process in order.
     """
 
     order: Order
     visitor: Talker
     target: Talker | None = None
     outages: int = 0
+    crashed: set[str] = field(default_factory=set)
 
     @property
     def over(self) -> bool:
@@ -173,7 +176,7 @@ class Record:
         found = [
             f"stream {self.order.number}: {name}: {end.complaint}"
             for name, end in ends
-            if end.fate is Fate.WRONG
+            if end.fate is Fate.WRONG and not (end.cut_short and name in self.crashed)
         ]
         for name, end in ends:
             if end.fate is Fate.OPEN:
@@ -190,6 +193,8 @@ class Talker(Protocol):
     @ivar got: how many right bytes have come, without the header.
     @ivar fate: how it ended.
     @ivar complaint: what was wrong.
+    @ivar cut_short: whether it was an end that came too soon, after nothing but right
+        bytes.
     @ivar last_moved: when bytes came last.
     """
 
@@ -203,6 +208,7 @@ class Talker(Protocol):
         self.got = 0
         self.fate = Fate.OPEN
         self.complaint = ""
+        self.cut_short = False
         self.last_moved = 0.0
         self.on_over: Callable[[], None] = _nothing
         self.on_moved: Callable[[Talker], None] = _ignore
@@ -250,6 +256,7 @@ class Talker(Protocol):
     def readConnectionLost(self) -> None:
         self._finished = True
         if self.got < self._expect:
+            self.cut_short = self.fate is Fate.OPEN
             self._wrong(f"an orderly end after {self.got} of {self._expect} bytes")
         self._close_if_done()
 
