@@ -46,6 +46,7 @@ from reitunnel.interfaces import (
 )
 from reitunnel.relay import Link, LinkFactory, Pipes
 from reitunnel.server.closing import ClosingPorts
+from reitunnel.server.descriptors import Descriptors
 from reitunnel.server.greeting import Greeting
 from reitunnel.server.limits import Gauge
 from reitunnel.server.session import ServerSession
@@ -79,6 +80,7 @@ class Server(Service):
     @ivar hooks: the hooks, to which more can be added.
     @ivar visitors: the streams of all clients, against C{limits.max_conns}.
     @ivar closing_ports: the public ports that are being closed.
+    @ivar descriptors: accepts no more while there are few descriptors.
     @ivar pipes: for moving bytes in the kernel.
     """
 
@@ -111,8 +113,9 @@ class Server(Service):
         self.authenticator = authenticator_from(config)
         self.visitors = Gauge("limits.max_conns", config.limits.max_conns)
         self.closing_ports = ClosingPorts()
+        self.descriptors = Descriptors(reactor)
         self.tcp_options, self._transport_settings, self._admission = (
-            transport_settings_from(config)
+            transport_settings_from(config, self.descriptors)
         )
         self._clients = Gauge("limits.max_clients", config.limits.max_clients)
         self._sessions: dict[tuple[str, str], ServerSession] = {}
@@ -387,6 +390,7 @@ class Server(Service):
         try:
             endpoint = server_endpoint(self.reactor, url, self._transport_settings)
             port: IListeningPort = await endpoint.listen(factory)
+            self.descriptors.watch(port)
         except CannotListenError as error:
             detail = getattr(error.socketError, "strerror", None)
             reason = detail or str(error.socketError)
@@ -426,6 +430,7 @@ class Server(Service):
     async def _stop_listening(self) -> None:
         ports, self._ports = self._ports, []
         for port in ports:
+            self.descriptors.forget(port)
             stopped = port.stopListening()
             if stopped is not None:
                 await stopped
@@ -447,6 +452,7 @@ class Server(Service):
             session.close(Code.SHUTDOWN, reason)
         await self.closing_ports.all_freed()
         await DeferredList(self._links)
+        self.descriptors.stop()
         self.pipes.clear()
         if was_up:
             self.hooks.notify_server_stop(self._opened, self)

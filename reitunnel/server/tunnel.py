@@ -148,6 +148,7 @@ class PublicTunnel:
             visit.give_up()
         port, self._port = self._port, None
         if port is not None:
+            self.server.descriptors.forget(port)
             self.server.closing_ports.close(port)
         self.record.end(code, reason)
 
@@ -210,6 +211,7 @@ class PublicTunnel:
             self.server.config.tuning.backlog,
             self.server.closing_ports.close,
         )
+        self.server.descriptors.watch(self._port)
         self.record.address = self._port.getHost()
 
     def _opened(self) -> None:
@@ -253,6 +255,7 @@ class PublicTunnel:
         """
         A visitor connected.
         """
+        self.server.descriptors.accepted(end.transport)
         if not self.takes_streams or not self._take():
             end.abort()
             return

@@ -56,12 +56,11 @@ class _Half(Protocol):
         self.outgoing.feed(data)
 
     def readConnectionLost(self) -> None:
-        if self.outgoing.weather.swallow:
-            # It has given up. Nothing that is said here will reach it, and it may
+        self.outgoing.end()
+        if self._connection.silent:
+            # It has given up. What is said here may never reach it, so that it may
             # never show in another way that it has closed altogether.
             self.close()
-        else:
-            self.outgoing.end()
 
     def writeConnectionLost(self) -> None:
         pass

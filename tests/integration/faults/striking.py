@@ -266,6 +266,8 @@ class Striker:
 
     def _crash(self, fault: Fault, route: Route) -> None:
         end = "visitor" if fault.where is Where.SERVER else "target"
+        if end == "target":
+            self._world.truth.crashed_at = reactor.seconds()
         for each in self._struck_by(fault, route):
             self._excuse(each, "killed")
             for record in self._streams(each):

@@ -35,6 +35,11 @@ _TABLE: Final = Random(20).randbytes(_SIZE)
 _TWICE: Final = _TABLE + _TABLE
 _CHUNK: Final = 65536
 _HEADER: Final = struct.Struct("!I")
+_AFTERMATH: Final = 10.0
+"""
+How long after a client was killed a target may be closed in order before it has heard
+a word, in seconds.
+"""
 
 
 def content(stream: int, up: bool, start: int, count: int) -> bytes:
@@ -355,7 +360,8 @@ class _Target(Talker):
     def readConnectionLost(self) -> None:
         if self._number < 0:
             self._wrong("an orderly end before the first bytes")
-            self._truth.strays.append(self.complaint)
+            if self._clock.seconds() > self._truth.crashed_at + _AFTERMATH:
+                self._truth.strays.append(self.complaint)
             return
         super().readConnectionLost()
 
@@ -367,6 +373,7 @@ class Truth:
     @ivar clock: the reactor.
     @ivar records: the streams, by number.
     @ivar strays: what was wrong with connections that belong to no stream.
+    @ivar crashed_at: when a client was killed last.
     @ivar on_moved: told when bytes came to an end of a stream.
     """
 
@@ -374,6 +381,7 @@ class Truth:
         self.clock = clock
         self.records: dict[int, Record] = {}
         self.strays: list[str] = []
+        self.crashed_at = float("-inf")
         self.on_moved: Callable[[Record], None] = _ignore_record
 
     def target_factory(self) -> Factory:
