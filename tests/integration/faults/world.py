@@ -31,7 +31,7 @@ TRANSPORTS: Final = tuple(_WAYS)
 CARRIERS: Final = ("mux", "direct", "auto")
 """Every carrier."""
 _CONTROL: Final = re.compile(
-    r"client \S*/(\S+) (?:connected|resumed|came back) from 127\.0\.0\.1:(\d+)"
+    r"client \S*/(\S+) (?:connected|is back) from 127\.0\.0\.1:(\d+)"
 )
 
 
