@@ -37,7 +37,7 @@ from tests.integration.faults.world import (
 from tests.integration.processes import reactor
 
 _LOOK_AGAIN: Final = 0.05
-_PATIENCE: Final = 120.0
+_PATIENCE: Final = 60.0
 """How long streams may take to end once no fault comes any more."""
 _SLACK: Final = 48 << 20
 """How many bytes of memory a process may have more than before."""
@@ -165,6 +165,7 @@ class Soak:
         self._striker = Striker(self._world, self._routes_of)
         self._next = 0
         self._feeding = False
+        self._gives_up_at = float("inf")
 
     async def run(self) -> Outcome:
         """
@@ -195,6 +196,7 @@ class Soak:
         self._say("no more faults come")
         await self._striker.calm()
         self._say("no fault lasts")
+        self._gives_up_at = reactor.seconds() + _PATIENCE
         for feeder in feeders:
             await feeder
         wrong = await self._all_over()
@@ -250,7 +252,7 @@ class Soak:
         record = await self._world.truth.visit(route.port, order)
         if record is None:
             return False
-        while not record.over:
+        while not record.over and reactor.seconds() < self._gives_up_at:
             await pause(_LOOK_AGAIN)
         return True
 
@@ -258,14 +260,17 @@ class Soak:
         """
         Wait until no stream is left.
 
-        @return: what was wrong with that.
+        @return: those that do not end.
         """
-        deadline = reactor.seconds() + _PATIENCE
-        while self._world.truth.open():
-            if reactor.seconds() > deadline:
-                return [f"streams do not end within {_PATIENCE:g} s"]
+        deadline = min(self._gives_up_at, reactor.seconds() + _PATIENCE)
+        while (left := self._world.truth.open()) and reactor.seconds() < deadline:
             await pause(_LOOK_AGAIN)
-        return []
+        return [
+            f"stream {record.order.number} of "
+            f"{self._routes_of[record.order.number].name} does not end, after "
+            f"{record.outages} outages"
+            for record in left
+        ]
 
     # Faults.
 
