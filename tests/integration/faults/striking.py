@@ -5,6 +5,7 @@ Strikes with faults, and keeps count of what they did to links and streams.
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Coroutine
 from dataclasses import dataclass, field
 from typing import Any, Final
 
@@ -87,9 +88,7 @@ class Striker:
         Strike, and do not wait until it is over.
         """
         route = self._world.routes[fault.route % len(self._world.routes)]
-        lasting = Deferred.fromCoroutine(self._strike(fault, route))
-        self._lasting.add(lasting)
-        lasting.addBoth(self._over, lasting)
+        self._keep(self._strike(fault, route))
 
     async def calm(self) -> None:
         """
@@ -102,6 +101,28 @@ class Striker:
         self._world.server.thaw()
 
     # The parts.
+
+    def _keep(self, doing: Coroutine[Deferred[Any], Any, None]) -> None:
+        """
+        Remember what is not over.
+        """
+        lasting = Deferred.fromCoroutine(doing)
+        self._lasting.add(lasting)
+        lasting.addBoth(self._over, lasting)
+
+    async def _excuse_until_gone(
+        self, route: Route, data_links: list[Connection]
+    ) -> None:
+        """
+        Excuse the streams too that are given a data link that was struck, before its
+        ends have found that out.
+        """
+        deadline = reactor.seconds() + _LONGEST_SILENCE
+        while reactor.seconds() < deadline and not all(
+            each.gone for each in data_links
+        ):
+            await pause(0.1)
+            self._excuse(route, "data link")
 
     def _over(self, result: Any, lasting: Deferred[Any]) -> Any:
         self._lasting.discard(lasting)
@@ -138,8 +159,10 @@ class Striker:
         if kind not in HARMLESS:
             if control is None or control in chosen:
                 outage = self._outage(route)
-            if any(each is not control for each in chosen):
+            data_links = [each for each in chosen if each is not control]
+            if data_links:
                 self._excuse(route, "data link")
+                self._keep(self._excuse_until_gone(route, data_links))
         for connection in chosen:
             self._harm_one(kind, fault, connection)
         if outage is not None and kind not in (Kind.CORRUPT, Kind.REPLAY):
