@@ -43,12 +43,14 @@ class _Half(Protocol):
         """
         self.there = False
         self.lost = False
+        self.port = 0
         self._connection = connection
         self.outgoing = outgoing
         self.incoming = incoming
 
     def connectionMade(self) -> None:
         self.there = True
+        self.port = port_of(self.transport.getHost())
         self.outgoing.from_source(self.transport)
         self.incoming.into(self.transport)
 
@@ -146,9 +148,9 @@ class Connection:
     @property
     def server_port(self) -> int:
         """
-        The port from which the server sees the connection come.
+        The port from which the server sees the connection come; 0 if it does not.
         """
-        return port_of(self.server.transport.getHost()) if self.server.there else 0
+        return self.server.port
 
     def cut(self) -> None:
         """
