@@ -109,11 +109,18 @@ class Peer:
 
     # What it holds.
 
-    def descriptors(self) -> int:
+    def descriptors(self) -> tuple[int, int]:
         """
-        How many file descriptors it has.
+        How many file descriptors it has: pipes, of which some are kept for streams to
+        come, and all others.
         """
-        return sum(1 for _ in Path(f"/proc/{self.running.pid}/fd").iterdir())
+        pipes = others = 0
+        for each in Path(f"/proc/{self.running.pid}/fd").iterdir():
+            if os.readlink(each).startswith("pipe:"):
+                pipes += 1
+            else:
+                others += 1
+        return pipes, others
 
     def memory(self) -> int:
         """

@@ -39,6 +39,8 @@ from tests.integration.processes import reactor
 _LOOK_AGAIN: Final = 0.05
 _PATIENCE: Final = 60.0
 """How long streams may take to end once no fault comes any more."""
+_KEPT_PIPES: Final = 32
+"""How many empty pipes a process keeps at most."""
 _SLACK: Final = 48 << 20
 """How many bytes of memory a process may have more than before."""
 
@@ -75,6 +77,7 @@ class Held:
     """
 
     pid: int
+    pipes: int
     descriptors: int
     memory: int
     delayed: int
@@ -243,6 +246,15 @@ class Soak:
                 # Nobody listens there now.
                 await pause(_LOOK_AGAIN)
 
+    @property
+    def _idle_links(self) -> int:
+        """
+        How many data links are idle when all pools are full, which they may not have
+        been at the beginning.
+        """
+        size = int(self._plan.terms.client["pool_size"])
+        return size * sum(route.carrier != "mux" for route in self._world.routes)
+
     def _number(self) -> int:
         self._next += 1
         return self._next
@@ -291,9 +303,9 @@ class Soak:
 
     async def _held(self, peer: Peer) -> Held:
         state = await peer.state()
-        return Held(
-            peer.running.pid, peer.descriptors(), peer.memory(), state["delayed"]
-        )
+        pipes, others = peer.descriptors()
+        pid = peer.running.pid
+        return Held(pid, pipes, others, peer.memory(), state["delayed"])
 
     async def _settled(self, old: Held, peer: Peer) -> list[str]:
         """
@@ -304,18 +316,22 @@ class Soak:
         deadline = reactor.seconds() + _PATIENCE
         while True:
             now = await self._held(peer)
-            more = _more(peer.name, old, now)
+            more = _more(peer.name, old, now, self._idle_links)
             if not more or reactor.seconds() > deadline:
                 return more
             await pause(0.5)
 
 
-def _more(name: str, old: Held, now: Held) -> list[str]:
+def _more(name: str, old: Held, now: Held, links: int) -> list[str]:
+    """
+    @param links: how many idle data links may have come since.
+    """
     more: list[str] = []
     # A pool that waits before it dials again has a call for that.
     for what, before, after, slack in (
-        ("descriptors", old.descriptors, now.descriptors, 0),
-        ("delayed calls", old.delayed, now.delayed, 1),
+        ("ends of pipes", old.pipes, now.pipes, 2 * _KEPT_PIPES),
+        ("descriptors", old.descriptors, now.descriptors, links),
+        ("delayed calls", old.delayed, now.delayed, 1 + 3 * links),
         ("bytes of memory", old.memory, now.memory, _SLACK),
     ):
         if after > before + slack:
