@@ -5,6 +5,7 @@ Counts against a bound, and the bound on connections that are still shaking hand
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Callable
 from ipaddress import IPv6Address as Address6
 from ipaddress import IPv6Network
 
@@ -83,6 +84,12 @@ class Gauge:
             self._said = False
 
 
+def _nothing_to_do(transport: ITransport) -> None:
+    """
+    Nobody wants to know of connections.
+    """
+
+
 @implementer(ILinkAdmission)
 class Admission:
     """
@@ -93,7 +100,16 @@ class Admission:
 
     _log = Logger()
 
-    def __init__(self, limit: int, limit_per_address: int) -> None:
+    def __init__(
+        self,
+        limit: int,
+        limit_per_address: int,
+        accepted: Callable[[ITransport], None] = _nothing_to_do,
+    ) -> None:
+        """
+        @param accepted: told of each connection that is asked for.
+        """
+        self._accepted = accepted
         self._all = Gauge("limits.max_handshakes", limit)
         self._limit_per_address = limit_per_address
         self._addresses: Counter[str] = Counter()
@@ -113,6 +129,7 @@ class Admission:
         """
         if transport in self._pending:
             return True
+        self._accepted(transport)
         peer = transport.getPeer()
         host = _source(peer) if isinstance(peer, IPv4Address | IPv6Address) else ""
         if host and self._addresses[host] >= self._limit_per_address:

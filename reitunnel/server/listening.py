@@ -19,6 +19,8 @@ from reitunnel.relay import host_and_port, joined
 
 _TRIES: Final = 64
 """How many ports are tried for a tunnel that leaves the choice to the server."""
+_SCARCE: Final = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM})
+"""The failures of a machine that has no more; it may have again."""
 _random = Random()
 
 
@@ -115,6 +117,7 @@ def _listen(
         code = {
             errno.EADDRINUSE: Code.ADDRESS_IN_USE,
             errno.EACCES: Code.POLICY,
+            **dict.fromkeys(_SCARCE, Code.LIMIT),
         }.get(number or 0, Code.ADDRESS_INVALID)
         raise TunnelRefused(code, f"{joined(address, port)}: {text}") from None
     return listening

@@ -4,7 +4,7 @@ A server's change to another configuration while it runs.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any, Final
 
@@ -24,6 +24,7 @@ from reitunnel.hooks import (
     owed_to,
     rebuild_hooks,
 )
+from reitunnel.server.descriptors import Descriptors
 from reitunnel.server.limits import Admission, Gauge
 from reitunnel.server.setup import authenticator_from, transport_settings_from
 from reitunnel.transports import LinkURL, ServerTransportSettings
@@ -45,6 +46,7 @@ class Reloading:
     hooks: HookManager
     authenticator: ServerAuthenticator
     visitors: Gauge
+    descriptors: Descriptors
     _log: Logger
     _transport_settings: ServerTransportSettings
     _admission: Admission
@@ -102,7 +104,7 @@ class Reloading:
         else:
             kept = ()
         authenticator = authenticator_from(config)
-        _, made, _ = transport_settings_from(config)
+        _, made, _ = transport_settings_from(config, self.descriptors)
         known = self._transport_settings.certificates
         certificates = made.certificates
         if known is not None and certificates is not None:
@@ -131,7 +133,7 @@ class Reloading:
             self._see_that_it_goes_on()
             self.hooks.replace(old_hooks, hooks)
         except BaseException:
-            await _close(opened.values())
+            await self.descriptors.close(opened.values())
             fresh.notify_server_stop(welcomed, self)  # type: ignore[arg-type]  # a Server
             raise
         # From here on nothing can fail.
@@ -147,7 +149,7 @@ class Reloading:
         leaving, staying = owed_to(self._opened, gone)
         self._opened = Opened((*welcomed, *staying))
         self.hooks.notify_server_stop(leaving, self)  # type: ignore[arg-type]  # a Server
-        await _close(closing)
+        await self.descriptors.close(closing)
         return kept
 
     def _see_that_it_goes_on(self) -> None:
@@ -216,10 +218,3 @@ def _is_in(hook: object, hooks: Sequence[object]) -> bool:
     Whether it is one of them itself: hooks may be equal.
     """
     return any(each is hook for each in hooks)
-
-
-async def _close(ports: Iterable[IListeningPort]) -> None:
-    for port in ports:
-        stopped = port.stopListening()
-        if stopped is not None:
-            await stopped

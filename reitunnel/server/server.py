@@ -46,6 +46,7 @@ from reitunnel.interfaces import (
 )
 from reitunnel.relay import Link, LinkFactory, Pipes
 from reitunnel.server.closing import ClosingPorts
+from reitunnel.server.descriptors import Descriptors
 from reitunnel.server.greeting import Greeting
 from reitunnel.server.limits import Gauge
 from reitunnel.server.reloading import Reloading
@@ -81,6 +82,7 @@ class Server(Reloading, Service):
     @ivar hooks: the hooks, to which more can be added.
     @ivar visitors: the streams of all clients, against C{limits.max_conns}.
     @ivar closing_ports: the public ports that are being closed.
+    @ivar descriptors: accepts no more while there are few descriptors.
     @ivar pipes: for moving bytes in the kernel.
     """
 
@@ -114,8 +116,9 @@ class Server(Reloading, Service):
         self.authenticator = authenticator_from(config)
         self.visitors = Gauge("limits.max_conns", config.limits.max_conns)
         self.closing_ports = ClosingPorts()
+        self.descriptors = Descriptors(reactor)
         self.tcp_options, self._transport_settings, self._admission = (
-            transport_settings_from(config)
+            transport_settings_from(config, self.descriptors)
         )
         self._clients = Gauge("limits.max_clients", config.limits.max_clients)
         self._sessions: dict[tuple[str, str], ServerSession] = {}
@@ -413,6 +416,7 @@ class Server(Reloading, Service):
         try:
             endpoint = server_endpoint(self.reactor, url, settings)
             port: IListeningPort = await endpoint.listen(factory)
+            self.descriptors.watch(port)
         except CannotListenError as error:
             detail = getattr(error.socketError, "strerror", None)
             reason = detail or str(error.socketError)
@@ -451,10 +455,7 @@ class Server(Reloading, Service):
 
     async def _stop_listening(self) -> None:
         ports, self._ports = self._ports, []
-        for port in ports:
-            stopped = port.stopListening()
-            if stopped is not None:
-                await stopped
+        await self.descriptors.close(ports)
 
     async def _stop(self) -> None:
         self._stopping = True
@@ -475,6 +476,7 @@ class Server(Reloading, Service):
         await self.closing_ports.all_freed()
         either: list[Deferred[Any]] = [DeferredList(self._links), hurried]
         await DeferredList(either, fireOnOneCallback=True)
+        self.descriptors.stop()
         self.pipes.clear()
         if was_up:
             self.hooks.notify_server_stop(self._opened, self)

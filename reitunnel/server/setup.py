@@ -9,6 +9,7 @@ from twisted.internet.interfaces import IAddress
 from reitunnel.auth import CertificatePolicy, ServerAuthenticator, TokenStore
 from reitunnel.config import ServerConfig
 from reitunnel.relay import host_and_port, shown
+from reitunnel.server.descriptors import Descriptors
 from reitunnel.server.limits import Admission
 from reitunnel.transports import (
     LinkURL,
@@ -36,18 +37,23 @@ def authenticator_from(config: ServerConfig) -> ServerAuthenticator:
 
 
 def transport_settings_from(
-    config: ServerConfig,
+    config: ServerConfig, descriptors: Descriptors
 ) -> tuple[TCPOptions, ServerTransportSettings, Admission]:
     """
     Make what the endpoints of links are told.
 
+    @param descriptors: told of each connection.
     @return: the options of every socket, the settings of the endpoints, and the
         admission that they ask.
     @raise CertificateError: when a certificate file cannot be used.
     """
     tuning, limits, auth = config.tuning, config.limits, config.auth
     options = TCPOptions.of(tuning)
-    admission = Admission(limits.max_handshakes, limits.max_handshakes_per_address)
+    admission = Admission(
+        limits.max_handshakes,
+        limits.max_handshakes_per_address,
+        descriptors.accepted,
+    )
     certificates = None
     if config.pem is not None:
         certificates = ServerCertificates(

@@ -150,6 +150,7 @@ class PublicTunnel:
         if port is not None:
             # The port may be closed already: the reactor does that when it stops.
             _, number = host_and_port(self.record.address)
+            self.server.descriptors.forget(port)
             self.server.closing_ports.close(port, number)
         self.record.end(code, reason)
 
@@ -212,6 +213,7 @@ class PublicTunnel:
             self.server.config.tuning.backlog,
             self.server.closing_ports.close,
         )
+        self.server.descriptors.watch(self._port)
         self.record.address = self._port.getHost()
 
     def _opened(self) -> None:
@@ -255,6 +257,7 @@ class PublicTunnel:
         """
         A visitor connected.
         """
+        self.server.descriptors.accepted(end.transport)
         if not self.takes_streams or not self._take():
             end.abort()
             return

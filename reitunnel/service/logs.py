@@ -8,9 +8,9 @@ import json
 from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime
 from enum import Enum
-from io import TextIOWrapper
+from io import FileIO, TextIOWrapper
 from math import isfinite
-from typing import Any, Final
+from typing import Any, BinaryIO, Final, cast
 
 from twisted.internet.address import IPv4Address, IPv6Address, UNIXAddress
 from twisted.logger import (
@@ -141,7 +141,8 @@ LINES: Final = {"text": text_line, "json": json_line}
 @implementer(ILogObserver)
 class LineObserver:
     """
-    Writes the events that are wanted to a file.
+    Writes the events that are wanted to a file. What cannot be written, because the
+    disk is full, is lost; how much that was is the first thing that is written again.
     """
 
     def __init__(self, file: Any, form: LogFormat, least: LogLevelName) -> None:
@@ -149,9 +150,10 @@ class LineObserver:
         @param file: takes text or bytes; it is flushed after each line.
         """
         if isinstance(file, TextIOWrapper):
-            # A terminal may not have every character.
-            file.reconfigure(errors="backslashreplace")
+            file = _unbuffered(file)
         self._file = file
+        self._lost = 0
+        self._why: str | None = None
         self.change(form, least)
 
     def change(self, form: LogFormat, least: LogLevelName) -> None:
@@ -165,8 +167,48 @@ class LineObserver:
         """
         Write an event, if it is wanted.
         """
-        if is_wanted(event, self._least):
+        if not is_wanted(event, self._least):
+            return
+        try:
+            if self._lost:
+                self._write(self._gap(event))
+                self._lost = 0
             self._write(event)
+        except OSError as error:
+            # To say so would come to nothing too.
+            self._lost += 1
+            self._why = error.strerror
+
+    def _gap(self, event: LogEvent) -> LogEvent:
+        return {
+            "log_time": event.get("log_time", 0.0),
+            "log_level": LogLevel.warn,
+            "log_namespace": __name__,
+            "log_format": "{count} events before this could not be logged: {reason}",
+            "count": self._lost,
+            "reason": self._why,
+        }
+
+
+def _unbuffered(file: TextIOWrapper) -> TextIOWrapper:
+    """
+    Give a file that writes where another one does, at once: what a full disk does not
+    take must not be kept until the end, and make that a failure. A terminal may not
+    have every character.
+    """
+    try:
+        descriptor = file.fileno()
+    except OSError:
+        file.reconfigure(errors="backslashreplace")
+        return file
+    file.flush()
+    return TextIOWrapper(
+        # It knows no text, and has no buffer.
+        cast("BinaryIO", FileIO(descriptor, "w", closefd=False)),
+        encoding=file.encoding,
+        errors="backslashreplace",
+        write_through=True,
+    )
 
 
 def _printable(line: str) -> str:

@@ -1,0 +1,155 @@
+"""
+Compares what the ledgers of all processes say with the truth.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Final
+
+from tests.integration.faults.ledger import Book, StreamEntry
+from tests.integration.faults.processes import Peer
+from tests.integration.faults.truth import Fate, Record
+from tests.integration.faults.world import Route, World
+
+_HEADER: Final = 4
+"""How many bytes a visitor sends before its part."""
+_NEVER: Final = frozenset({"INTERNAL", "TARGET_REFUSED", "TARGET_UNREACHABLE"})
+"""What no fault here is a reason for."""
+
+
+@dataclass
+class Findings:
+    """
+    What came of it.
+
+    @ivar resets: how many streams were reset, by the reason.
+    @ivar wrong: what must not be.
+    """
+
+    resets: Counter[str] = field(default_factory=Counter)
+    wrong: list[str] = field(default_factory=list)
+
+
+def audit(
+    world: World,
+    routes: Mapping[int, Route],
+    excused: Mapping[int, str],
+    resumes: bool,
+) -> Findings:
+    """
+    Compare, when every process has stopped.
+
+    @param routes: the route of each stream, by number.
+    @param excused: the streams that may be reset though sessions resume, and why.
+    @param resumes: whether no other stream may.
+    """
+    findings = Findings()
+    server = _read(world.server, findings)
+    clients = {route.name: _read(route.client, findings) for route in world.routes}
+    for number, record in world.truth.records.items():
+        host = record.order.host
+        at_server = server.get(host)
+        at_client = clients[routes[number].name].get(host)
+        if record.complete:
+            _check_complete(record, at_server, at_client, findings)
+            continue
+        why = _reason(at_server, at_client, excused.get(number))
+        findings.resets[why] += 1
+        if why.split()[-1] in _NEVER:
+            findings.wrong.append(f"stream {number} was reset: {why}")
+        _check_reset(record, at_server, at_client, findings)
+        if resumes and number not in excused and record.target is not None:
+            findings.wrong.append(
+                f"stream {number} of {routes[number].name} was reset ({why}), "
+                f"after {record.outages} outages"
+            )
+    return findings
+
+
+def _read(peer: Peer, findings: Findings) -> dict[str, StreamEntry]:
+    """
+    Read all ledgers of a peer, and check that they balance: but for those of killed
+    processes, which had no time to close.
+    """
+    entries: dict[str, StreamEntry] = {}
+    for pid, book in peer.books().items():
+        findings.wrong += [f"{peer.name}: {each}" for each in book.mistakes]
+        if pid not in peer.killed:
+            findings.wrong += _unbalanced(peer.name, book)
+        entries.update(book.streams)
+    return entries
+
+
+def _unbalanced(name: str, book: Book) -> list[str]:
+    return [
+        f"{name}: {count} opens of a {what} without a close"
+        for what, count in book.open.items()
+        if count
+    ]
+
+
+def _reason(
+    server: StreamEntry | None, client: StreamEntry | None, excuse: str | None
+) -> str:
+    codes = {entry.code for entry in (server, client) if entry is not None}
+    codes.discard("")
+    known = "/".join(sorted(codes)) or "not closed"
+    return f"{excuse} {known}" if excuse else known
+
+
+def _check_complete(
+    record: Record,
+    server: StreamEntry | None,
+    client: StreamEntry | None,
+    findings: Findings,
+) -> None:
+    """
+    Every byte came through: all agree on how many.
+    """
+    truth = (record.order.up.total + _HEADER, record.order.down.total)
+    for name, entry in (("server", server), ("client", client)):
+        if entry is None:
+            findings.wrong.append(
+                f"stream {record.order.number} is complete, and the {name} has not "
+                "heard of it"
+            )
+        elif entry.code and (entry.received, entry.sent) != truth:
+            findings.wrong.append(
+                f"stream {record.order.number} is complete: {truth}, and the {name} "
+                f"counts {entry.received, entry.sent}"
+            )
+
+
+def _check_reset(
+    record: Record,
+    server: StreamEntry | None,
+    client: StreamEntry | None,
+    findings: Findings,
+) -> None:
+    """
+    Nobody has more than was sent, and nobody took a part for the whole.
+    """
+    number, visitor, target = record.order.number, record.visitor, record.target
+    if server is not None and server.code:
+        if server.received > visitor.sent + _HEADER:
+            findings.wrong.append(f"stream {number}: the server has heard too much")
+        if server.sent < visitor.got:
+            findings.wrong.append(f"stream {number}: the server has sent too little")
+    if client is not None and client.code and target is not None:
+        if client.sent > target.sent:
+            findings.wrong.append(f"stream {number}: the client has heard too much")
+        if client.received < target.got:
+            findings.wrong.append(f"stream {number}: the client has sent too little")
+    for name, entry in (("server", server), ("client", client)):
+        if entry is not None and entry.code == "NONE":
+            other = client if name == "server" else server
+            if Fate.RESET in (visitor.fate, target.fate if target else Fate.OPEN):
+                findings.wrong.append(
+                    f"stream {number}: the {name} says that it ended in order, and "
+                    f"the other {other.code if other else 'nothing'}: "
+                    f"visitor {visitor.fate.value} ({visitor}), target "
+                    f"{target.fate.value if target else 'never reached'} ({target})"
+                )

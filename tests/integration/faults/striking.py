@@ -1,0 +1,339 @@
+"""
+Strikes with faults, and keeps count of what they did to links and streams.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Coroutine
+from dataclasses import dataclass, field
+from typing import Any, Final
+
+from twisted.internet.defer import Deferred, DeferredList
+
+from tests.integration.faults.plan import HARMLESS, Fault, Kind, Where
+from tests.integration.faults.processes import pause
+from tests.integration.faults.relay import Connection
+from tests.integration.faults.truth import Record
+from tests.integration.faults.world import Route, World
+from tests.integration.processes import PATIENCE, reactor
+
+_UNDONE: Final = frozenset({Kind.CORRUPT, Kind.REPLAY})
+"""What a link without TLS does not find out: there it is a reset instead."""
+_LONGEST_SILENCE: Final = 8.0
+"""How long a data link is silent at most, in seconds."""
+
+
+@dataclass
+class Tally:
+    """
+    What was done.
+
+    @ivar faults: how many of each kind.
+    @ivar outages: how many times a control link was struck with what kills links.
+    @ivar silences: how long each end took to find that its link is silent.
+    @ivar unfound: the silent control links that were not found.
+    @ivar moving: how long after its link could be had again each stream moved.
+    @ivar serving: how long after a killed process was started again its port served.
+    """
+
+    faults: Counter[str] = field(default_factory=Counter)
+    outages: int = 0
+    silences: list[float] = field(default_factory=list)
+    unfound: list[str] = field(default_factory=list)
+    moving: list[float] = field(default_factory=list)
+    serving: list[float] = field(default_factory=list)
+
+
+@dataclass
+class Outage:
+    """
+    An outage of a route that goes on.
+
+    @ivar back_at: when the link could be had again; 0 before.
+    @ivar links: how many links the relay had made by then.
+    @ivar waiting: the streams that have not moved since.
+    """
+
+    route: Route
+    back_at: float
+    links: int
+    waiting: set[int]
+
+
+class Striker:
+    """
+    Does what a plan says to a world.
+
+    @ivar tally: what was done.
+    @ivar excused: the streams that may be reset for another reason than a lost
+        control link, by number: their process was killed, or their data link struck.
+    """
+
+    def __init__(self, world: World, routes_of: dict[int, Route]) -> None:
+        """
+        @param routes_of: the route of each stream, by number.
+        """
+        self.tally = Tally()
+        self.excused: dict[int, str] = {}
+        self._world = world
+        self._routes_of = routes_of
+        self._outages: list[Outage] = []
+        self._busy: set[str] = set()
+        self._lasting: set[Deferred[Any]] = set()
+        world.truth.on_moved = self._moved
+
+    def strike(self, fault: Fault) -> None:
+        """
+        Strike, and do not wait until it is over.
+        """
+        route = self._world.routes[fault.route % len(self._world.routes)]
+        self._keep(self._strike(fault, route))
+
+    async def calm(self) -> None:
+        """
+        Wait until every fault is over, and do no more harm.
+        """
+        await DeferredList(tuple(self._lasting), fireOnOneErrback=True)
+        for route in self._world.routes:
+            route.relay.heal()
+            route.client.thaw()
+        self._world.server.thaw()
+
+    # The parts.
+
+    def _keep(self, doing: Coroutine[Deferred[Any], Any, None]) -> None:
+        """
+        Remember what is not over.
+        """
+        lasting = Deferred.fromCoroutine(doing)
+        self._lasting.add(lasting)
+        lasting.addBoth(self._over, lasting)
+
+    async def _excuse_until_gone(
+        self, route: Route, data_links: list[Connection]
+    ) -> None:
+        """
+        Excuse the streams too that are given a data link that was struck, before its
+        ends have found that out.
+        """
+        deadline = reactor.seconds() + _LONGEST_SILENCE
+        while reactor.seconds() < deadline and not all(
+            each.gone for each in data_links
+        ):
+            await pause(0.1)
+            self._excuse(route, "data link")
+
+    def _over(self, result: Any, lasting: Deferred[Any]) -> Any:
+        self._lasting.discard(lasting)
+        return result
+
+    async def _strike(self, fault: Fault, route: Route) -> None:
+        kind = fault.kind
+        if kind in _UNDONE and not route.secure:
+            kind = Kind.RESET
+        if kind is Kind.STOP:
+            await self._stop(fault, route)
+        elif kind is Kind.KILL:
+            await self._kill(fault, route)
+        elif kind is Kind.UNREACHABLE:
+            await self._unreachable(fault, route)
+        else:
+            await self._harm(kind, fault, route)
+
+    def _chosen(self, where: Where, route: Route) -> list[Connection]:
+        control = self._world.control(route)
+        data = self._world.data_links(route)
+        if where is Where.DATA and data:
+            # The oldest are the busy ones.
+            return data[:1]
+        if where is Where.ALL or control is None:
+            return route.relay.alive()
+        return [control]
+
+    async def _harm(self, kind: Kind, fault: Fault, route: Route) -> None:
+        chosen = self._chosen(fault.where, route)
+        control = self._world.control(route)
+        self.tally.faults[kind.value] += 1
+        outage: Outage | None = None
+        if kind not in HARMLESS:
+            if control is None or control in chosen:
+                outage = self._outage(route)
+            data_links = [each for each in chosen if each is not control]
+            if data_links:
+                self._excuse(route, "data link")
+                self._keep(self._excuse_until_gone(route, data_links))
+        for connection in chosen:
+            self._harm_one(kind, fault, connection)
+        if outage is not None and kind not in (Kind.CORRUPT, Kind.REPLAY):
+            self._back(outage)
+        if kind is Kind.BLACK_HOLE:
+            await DeferredList(
+                [
+                    self._found(each, route if each is control else None)
+                    for each in chosen
+                ],
+                fireOnOneErrback=True,
+                consumeErrors=True,
+            )
+        elif kind in HARMLESS:
+            await pause(fault.seconds)
+            for connection in chosen:
+                if not (
+                    connection.up.weather.swallow or connection.down.weather.swallow
+                ):
+                    connection.clear()
+        elif outage is not None and outage.back_at == 0:
+            for connection in chosen:
+                while connection.alive and (
+                    connection.up.weather.corrupt or connection.down.weather.corrupt
+                ):
+                    await pause(0.02)
+            self._back(outage)
+
+    def _harm_one(self, kind: Kind, fault: Fault, connection: Connection) -> None:
+        if kind is Kind.CUT:
+            connection.cut()
+        elif kind is Kind.RESET:
+            connection.reset()
+        elif kind is Kind.HALF_CLOSE:
+            connection.half_close(up=fault.up, down=fault.down)
+        elif kind is Kind.BLACK_HOLE:
+            connection.black_hole(up=fault.up, down=fault.down)
+        for weather in connection.weathers(up=fault.up, down=fault.down):
+            if kind is Kind.DELAY:
+                weather.delay = min(fault.seconds / 3, 1.0)
+            elif kind is Kind.LIMIT:
+                weather.rate = max(fault.amount, 4096)
+            elif kind is Kind.CORRUPT:
+                weather.corrupt = fault.amount
+            elif kind is Kind.REPLAY:
+                weather.replay = fault.amount
+
+    def _found(self, connection: Connection, route: Route | None) -> Deferred[None]:
+        """
+        Wait until both ends have found that a link is silent. A data link that
+        carries a stream has no heartbeat: it is reset in the end.
+
+        @param route: whose control link it is, if it is one.
+        """
+        begun = reactor.seconds()
+
+        async def wait() -> None:
+            while not connection.gone:
+                waited = reactor.seconds() - begun
+                if waited > (PATIENCE if route else _LONGEST_SILENCE):
+                    if route is not None:
+                        found = sorted(connection.lost_at) or ["nobody"]
+                        self.tally.unfound.append(
+                            f"{route.name}: a silent link was found by "
+                            f"{' and '.join(found)} alone: {connection}"
+                        )
+                    connection.reset()
+                    return
+                await pause(0.02)
+            self.tally.silences += [
+                at - begun for at in connection.lost_at.values() if at > begun
+            ]
+
+        return Deferred.fromCoroutine(wait())
+
+    async def _unreachable(self, fault: Fault, route: Route) -> None:
+        """
+        All links of a route are reset, and no other can be had for a while.
+        """
+        if route.relay.refusing:
+            return
+        self.tally.faults[fault.kind.value] += 1
+        outage = self._outage(route)
+        self._excuse(route, "data link")
+        route.relay.refusing = True
+        for connection in tuple(route.relay.connections):
+            connection.reset()
+        await pause(fault.seconds)
+        route.relay.refusing = False
+        self._back(outage)
+
+    async def _stop(self, fault: Fault, route: Route) -> None:
+        peer = self._world.server if fault.where is Where.SERVER else route.client
+        if peer.name in self._busy:
+            return
+        self.tally.faults[fault.kind.value] += 1
+        self._busy.add(peer.name)
+        # It may be stopped for longer than the heartbeat allows, or not.
+        struck = self._struck_by(fault, route)
+        for each in struck:
+            self._excuse(each, "data link")
+        peer.freeze()
+        await pause(fault.seconds)
+        peer.thaw()
+        self._busy.discard(peer.name)
+
+    async def _kill(self, fault: Fault, route: Route) -> None:
+        peer = self._world.server if fault.where is Where.SERVER else route.client
+        if peer.name in self._busy:
+            return
+        self.tally.faults[fault.kind.value] += 1
+        self._busy.add(peer.name)
+        self._crash(fault, route)
+        await peer.kill()
+        # Some may have come in the meantime.
+        self._crash(fault, route)
+        if fault.where is Where.SERVER:
+            await self._world.start_server()
+        else:
+            begun = reactor.seconds()
+            await peer.start().wait_for("is open: ")
+            self.tally.serving.append(reactor.seconds() - begun)
+        self._busy.discard(peer.name)
+
+    def _crash(self, fault: Fault, route: Route) -> None:
+        end = "visitor" if fault.where is Where.SERVER else "target"
+        if end == "target":
+            self._world.truth.crashed_at = reactor.seconds()
+        for each in self._struck_by(fault, route):
+            self._excuse(each, "killed")
+            for record in self._streams(each):
+                record.crashed.add(end)
+
+    def _struck_by(self, fault: Fault, route: Route) -> list[Route]:
+        return self._world.routes if fault.where is Where.SERVER else [route]
+
+    def _streams(self, route: Route) -> list[Record]:
+        return [
+            record
+            for record in self._world.truth.open()
+            if self._routes_of.get(record.order.number) is route
+        ]
+
+    def _excuse(self, route: Route, why: str) -> None:
+        for record in self._streams(route):
+            if why == "killed" or route.carrier != "mux":
+                self.excused.setdefault(record.order.number, why)
+
+    def _outage(self, route: Route) -> Outage:
+        self.tally.outages += 1
+        streams = self._streams(route)
+        for record in streams:
+            record.outages += 1
+        outage = Outage(
+            route, 0.0, route.relay.made, {record.order.number for record in streams}
+        )
+        self._outages = [each for each in self._outages if each.route is not route]
+        self._outages.append(outage)
+        return outage
+
+    def _back(self, outage: Outage) -> None:
+        if not outage.back_at:
+            outage.back_at = reactor.seconds()
+
+    def _moved(self, record: Record) -> None:
+        number = record.order.number
+        for outage in self._outages:
+            if (
+                number in outage.waiting
+                and outage.back_at
+                and outage.route.relay.made > outage.links
+            ):
+                outage.waiting.discard(number)
+                self.tally.moving.append(reactor.seconds() - outage.back_at)

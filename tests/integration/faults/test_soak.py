@@ -1,0 +1,59 @@
+"""
+A short soak, over every transport and carrier.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+from shutil import rmtree
+from tempfile import mkdtemp
+
+from twisted.trial.unittest import TestCase
+
+from tests.integration.faults.plan import Kind
+from tests.integration.faults.soak import Outcome, Soak, SoakPlan
+from tests.integration.faults.world import CARRIERS, QUICK, TRANSPORTS
+
+_SEED = 4
+
+
+class SoakTests(TestCase):
+    timeout = 400
+
+    async def soak(self, plan: SoakPlan) -> Outcome:
+        directory = Path(mkdtemp(prefix="reitunnel-soak-"))
+        self.addCleanup(rmtree, directory)
+        return await Soak(plan, directory).run()
+
+    async def test_everything(self) -> None:
+        """
+        Whatever goes wrong, no end of a stream takes a part for the whole or gets
+        other bytes, hooks are told a close for each open, all count the same, and
+        nothing is left.
+        """
+        ways = tuple((each, carrier) for each in TRANSPORTS for carrier in CARRIERS)
+        outcome = await self.soak(
+            SoakPlan(seconds=20, seed=_SEED, ways=ways, streams=2)
+        )
+        self.assertEqual([], outcome.wrong, "\n".join(outcome.lines()))
+        self.assertGreater(outcome.tally.outages, 0)
+        self.assertGreater(sum(each.complete for each in outcome.records), 0)
+
+    async def test_no_harm(self) -> None:
+        """
+        When links are slow, and nothing worse, no stream is lost.
+        """
+        outcome = await self.soak(
+            SoakPlan(
+                seconds=5,
+                seed=_SEED,
+                ways=(("tls", "mux"), ("tcp", "auto")),
+                kinds=(Kind.DELAY, Kind.LIMIT),
+                # A slow link that is full answers late.
+                terms=replace(QUICK, both={}),
+            )
+        )
+        self.assertEqual([], outcome.wrong, "\n".join(outcome.lines()))
+        self.assertTrue(all(each.complete for each in outcome.records), outcome.resets)
+        self.assertGreater(outcome.tally.faults.total(), 0)
