@@ -138,6 +138,12 @@ class PingAnswered(Struct, frozen=True):
     payload: bytes
 
 
+class CaughtUp(Struct, frozen=True):
+    """
+    The peer has received some of what was sent again on this link.
+    """
+
+
 class GoingAway(Struct, frozen=True):
     """
     The peer drains: no new tunnels and streams, the old ones finish.
@@ -161,5 +167,6 @@ Event: TypeAlias = (
     | StreamReset
     | StreamOver
     | PingAnswered
+    | CaughtUp
     | GoingAway
 )

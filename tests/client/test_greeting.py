@@ -42,6 +42,7 @@ class LostLinkTests(SynchronousTestCase):
             10,
             no_session,
             direct=False,
+            resume=False,
         )
         link = Link(handshake_reader(), greeting, clock)
         link.makeConnection(StringTransport())

@@ -66,6 +66,9 @@ class Owner:
     def peer_drains(self, code: Code, reason: str) -> None:
         self.told.append(("peer_drains", code, reason))
 
+    def mux_detached(self, reason: str) -> None:
+        self.told.append(("mux_detached", reason))
+
     def mux_lost(self, code: Code, reason: str) -> None:
         self.told.append(("mux_lost", code, reason))
 

@@ -41,6 +41,8 @@ MESSAGES: dict[str, type[Struct]] = {
     "`WELCOME`": messages.Welcome,
     "`ATTACH`": messages.Attach,
     "`ATTACHED`": messages.Attached,
+    "`RESUME`": messages.Resume,
+    "`RESUMED`": messages.Resumed,
     "`TUNNEL_OPEN`": messages.TunnelOpen,
     "`TUNNEL_OPENED`": messages.TunnelOpened,
     "`TUNNEL_REFUSED`, `TUNNEL_CLOSE`": messages.TunnelEnded,
@@ -55,6 +57,8 @@ HANDSHAKE_SENDERS = {
     FrameKind.REFUSED: "server",
     FrameKind.ATTACH: "client",
     FrameKind.ATTACHED: "server",
+    FrameKind.RESUME: "client",
+    FrameKind.RESUMED: "server",
 }
 UNITS = {"KiB": 1 << 10, "MiB": 1 << 20}
 
