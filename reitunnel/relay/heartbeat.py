@@ -85,7 +85,7 @@ class Heartbeat:
 
     def alive(self) -> None:
         """
-        There was another proof that the link carries bytes in both directions.
+        There was another sign of life than an answer.
         """
         if self._deadline is not None:
             self._deadline.reset(self.timeout)

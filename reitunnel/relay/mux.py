@@ -94,6 +94,9 @@ class Mux:
         # belongs to the handshake of this one.
         self._before = 0
         self._patience: IDelayedCall | None = None
+        # Whether the first answer on a link that is not the first one is still to
+        # come: it may have to wait for all that is sent again.
+        self._catching_up = False
 
     def start(self, handshake: int = 0) -> None:
         """
@@ -158,6 +161,7 @@ class Mux:
         journal.resume(received)
         link.read_with(self._reader)
         link.receiver = self
+        self._catching_up = True
         self.heartbeat.start()
         self._settle()
 
@@ -238,6 +242,8 @@ class Mux:
         """
         if self.journal is not None:
             self.journal.received = self._before + self.link.received
+            if self._catching_up:
+                self.heartbeat.alive()
         self._settle()
 
     def link_full(self) -> None:
@@ -343,8 +349,8 @@ class Mux:
             case events.PingAnswered(payload):
                 self.heartbeat.answered(payload)
                 self.session.round_trip = self.heartbeat.least_round_trip
-            case events.CaughtUp():
-                self.heartbeat.alive()
+                if self.heartbeat.round_trip is not None:
+                    self._catching_up = False
             case events.TunnelRequested(request):
                 self._owner.tunnel_requested(request)
             case events.TunnelAccepted(tunnel, host, port):

@@ -138,12 +138,6 @@ class PingAnswered(Struct, frozen=True):
     payload: bytes
 
 
-class CaughtUp(Struct, frozen=True):
-    """
-    The peer has received some of what was sent again on this link.
-    """
-
-
 class GoingAway(Struct, frozen=True):
     """
     The peer drains: no new tunnels and streams, the old ones finish.
@@ -167,6 +161,5 @@ Event: TypeAlias = (
     | StreamReset
     | StreamOver
     | PingAnswered
-    | CaughtUp
     | GoingAway
 )

@@ -45,7 +45,6 @@ class Journal:
         # Where the first of the pieces begins.
         self._start = 0
         self._again: deque[bytes] = deque()
-        self._caught_up = 0
         self._told = 0
         self._heard = 0
 
@@ -69,13 +68,6 @@ class Journal:
         Whether something is to be sent again, before anything else.
         """
         return bool(self._again)
-
-    @property
-    def catching_up(self) -> bool:
-        """
-        Whether the peer has not yet acknowledged all that was to be sent again.
-        """
-        return self.acknowledged < self._caught_up
 
     # What this side sends.
 
@@ -129,7 +121,6 @@ class Journal:
         self._release(total)
         self._told = self.received
         self._again = deque(self._pieces)
-        self._caught_up = self.sent
         skip = total - self._start
         if skip:
             self._again[0] = self._again[0][skip:]

@@ -166,10 +166,7 @@ class Session(TunnelMoves):
         journal = self.journal
         if journal is None:
             raise RemoteProtocolError("ACK is out of turn")
-        catching_up, before = journal.catching_up, journal.acknowledged
         journal.hear(decode_total(frame.payload))
-        if catching_up and journal.acknowledged > before:
-            self.events.append(events.CaughtUp())
 
     def _goaway(self, frame: Frame) -> None:
         message = decode_message(messages.Ended, frame.payload)
