@@ -43,6 +43,7 @@ class CutLinkTests(StreamTestCase):
     """
 
     carrier: Carrier = "mux"
+    grace = 60.0
     relay: CuttingRelay
 
     async def reached_at(self, port: int) -> int:
