@@ -176,6 +176,9 @@ class ISession(Interface):
     )
     instance: str = Attribute("The client id that the client chose (C{--client-id}).")
     facts: ILinkFacts = Attribute("The facts of the newest link.")
+    link_up: bool = Attribute(
+        "Whether the control link is there. Without it the session waits for another."
+    )
     opened_at: float = Attribute("When it began, seconds since the epoch.")
     tunnels: Sequence[ITunnel] = Attribute("Its open tunnels.")
 

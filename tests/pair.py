@@ -12,7 +12,7 @@ from twisted.internet.defer import Deferred
 
 from reitunnel import Client, ClientConfig, ClientTunnel, Server, ServerConfig
 from reitunnel.client.attaching import Attachment
-from reitunnel.config.settings import Retry, TunnelSettings
+from reitunnel.config.settings import ClientTimeouts, Retry, TunnelSettings
 from reitunnel.config.values import Carrier
 from reitunnel.interfaces import ISession
 from reitunnel.relay import DataLink, Link
@@ -23,10 +23,14 @@ LINK_PORT = 7000
 TARGET_PORT = 8080
 PUBLIC_PORT = 6000
 
-SERVER = ServerConfig(listen=(f"tcp://127.0.0.1:{LINK_PORT}",), insecure_no_auth=True)
+SERVER = ServerConfig(
+    listen=(f"tcp://127.0.0.1:{LINK_PORT}",),
+    insecure_no_auth=True,
+)
 CLIENT = ClientConfig(
     server=f"tcp://127.0.0.1:{LINK_PORT}",
     client_id="laptop",
+    timeouts=ClientTimeouts(resume=0.0),
     retry=Retry(jitter=0.0),
     tunnels=(TunnelSettings(port=PUBLIC_PORT, target=f"127.0.0.1:{TARGET_PORT}"),),
 )
@@ -41,8 +45,8 @@ def server_config(**changes: Any) -> ServerConfig:
 
 def client_config(**changes: Any) -> ClientConfig:
     """
-    Make the configuration of a client of that server, with one tunnel, no jitter
-    and C{changes}.
+    Make the configuration of a client of that server, with one tunnel, no jitter,
+    whose session ends with its link, and C{changes}.
     """
     return msgspec.structs.replace(CLIENT, **changes)
 

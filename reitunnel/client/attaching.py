@@ -10,7 +10,7 @@ from secrets import token_bytes
 from twisted.internet.interfaces import IReactorTime
 
 from reitunnel.auth import ClientAuthenticator
-from reitunnel.client.handshaking import LinkHandshake
+from reitunnel.client.handshaking import FromServer, LinkHandshake
 from reitunnel.errors import AuthenticationFailed, RemoteProtocolError
 from reitunnel.relay import Link
 from reitunnel.wire.messages import (
@@ -59,14 +59,14 @@ class Attachment(LinkHandshake):
     def _first(self) -> bytes:
         return self._handshake.attach(self._attach)
 
-    def _heard(self, message: Challenge | Welcome | Attached) -> None:
+    def _heard(self, message: FromServer) -> None:
         match message:
             case Challenge(mechanisms, nonce):
                 self._challenged(mechanisms, nonce)
             case Attached(proof):
                 self._attached(proof)
-            case Welcome():
-                raise RemoteProtocolError("WELCOME on a data link")
+            case _:
+                raise RemoteProtocolError("an answer to something else than ATTACH")
 
     def _challenged(self, mechanisms: list[str], nonce: bytes) -> None:
         mechanism, binding = self._authenticator.choose_for_data_link(

@@ -312,6 +312,20 @@ class Client(Reloading, Service):
             error = SessionRefused(code, "another client with the same id took over")
             self._give_up_soon(error)
 
+    def link_lost(self, reason: str) -> None:
+        """
+        The session waits for another link.
+        """
+        self._trouble = reason
+
+    @property
+    def waiting_session(self) -> ClientSession | None:
+        """
+        The session, if it waits for another link.
+        """
+        session = self._session
+        return session if session is not None and session.mux.detached else None
+
     def streams_over(self) -> None:
         """
         The last stream of the session is over.
@@ -362,6 +376,8 @@ class Client(Reloading, Service):
         """
         Choose how long to wait before the next attempt, in seconds.
         """
+        if attempt == 1 and self.waiting_session is not None:
+            return 0.0
         retry = self.config.retry
         delay = retry.initial_delay * retry.factor ** min(attempt - 1, 100)
         delay = min(delay, retry.max_delay)

@@ -5,7 +5,7 @@ Connecting: a link and its handshake, as one endpoint that gives sessions.
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from twisted.internet.defer import CancelledError, Deferred
 from twisted.internet.error import ConnectionLost
@@ -22,9 +22,11 @@ from twisted.python.failure import Failure
 from zope.interface import implementer
 
 from reitunnel.client.greeting import ClientGreeting
+from reitunnel.client.resuming import Resumption
 from reitunnel.client.session import ClientSession
 from reitunnel.errors import (
     Code,
+    ProtocolError,
     Refused,
     ReitunnelError,
     SessionRefused,
@@ -40,9 +42,27 @@ if TYPE_CHECKING:
     from reitunnel.client.client import Client
 
 
+_PASSING: Final = frozenset(
+    {Code.LIMIT, Code.SHUTDOWN, Code.TIMEOUT, Code.INTERNAL, Code.LINK_LOST}
+)
+"""A session that was refused a link for one of these may get another one later."""
+
+
+class _NotYet(Exception):
+    """
+    A session that waits for a link does not have it yet.
+
+    @ivar error: why.
+    """
+
+    def __init__(self, error: ReitunnelError) -> None:
+        super().__init__(error)
+        self.error = error
+
+
 class SessionProtocol(Protocol):
     """
-    What a C{ClientService} holds while a session lives. The link's bytes do not
+    What a C{ClientService} holds while a session has a link. The link's bytes do not
     pass here.
     """
 
@@ -89,8 +109,9 @@ class _LinkHandle:
 @implementer(IStreamClientEndpoint)
 class SessionEndpoint:
     """
-    Dials the server and shakes hands. What it connects is a whole session: its
-    protocol loses its connection when the link of the session is gone.
+    Dials the server and shakes hands. What it connects is a whole session, a new one
+    or the one that waits for a link: its protocol loses its connection when the link
+    of the session is gone.
     """
 
     _log = Logger()
@@ -113,12 +134,15 @@ class SessionEndpoint:
     async def _connect(self, factory: IProtocolFactory) -> IProtocol:
         client = self._client
         try:
-            session, link = await self._begin()
+            session, link = await self._go_on() or await self._begin()
         except Refused as refused:
             reason = f"a hook of this client refused the session: {refused}"
             error = SessionRefused(Code.REFUSED, reason)
             client.connection_failed(error)
             raise error from None
+        except _NotYet as error:
+            client.connection_failed(error.error)
+            raise error.error from None
         except ReitunnelError as error:
             client.hooks.notify_error(error, f"connecting to {client.config.server}")
             client.connection_failed(error)
@@ -137,6 +161,42 @@ class SessionEndpoint:
         link.closed.addCallback(lambda _: protocol.connectionLost(lost))
         return protocol
 
+    async def _go_on(self) -> tuple[ClientSession, Link] | None:
+        """
+        Dial, and go on there with the session that waits for it, if there is one.
+
+        @return: the session and its link; L{None} if there is none, or none any more.
+        @raise _NotYet: when it may still be possible later.
+        """
+        client = self._client
+        session = client.waiting_session
+        if session is None:
+            return None
+        resumption = Resumption(
+            client.reactor,
+            client.config.timeouts.handshake,
+            client.authenticator,
+            session.welcome,
+            session.received,
+            session.resume,
+        )
+        link = Link(handshake_reader(), resumption, client.reactor)
+        try:
+            await self._endpoint.connect(LinkFactory(lambda: link))
+            client.link_made(link)
+            await resumption.outcome
+        except TransportError as error:
+            raise _NotYet(error) from None
+        except ProtocolError as error:
+            session.give_up(error)
+        except SessionRefused as refused:
+            if refused.code in _PASSING and session.end is None:
+                raise _NotYet(refused) from None
+            session.give_up(refused)
+        else:
+            return session, link
+        return None
+
     async def _begin(self) -> tuple[ClientSession, Link]:
         """
         Dial, shake hands, and ask the hooks.
@@ -144,9 +204,11 @@ class SessionEndpoint:
         client = self._client
         begun: list[ClientSession] = []
 
-        def begin(link: Link, facts: ILinkFacts, welcome: Welcome) -> None:
+        def begin(
+            link: Link, facts: ILinkFacts, welcome: Welcome, handshake: int
+        ) -> None:
             session = ClientSession(client, link, facts, welcome, self._endpoint)
-            session.mux.start()
+            session.mux.start(handshake)
             begun.append(session)
 
         greeting = ClientGreeting(
@@ -156,6 +218,7 @@ class SessionEndpoint:
             client.config.timeouts.handshake,
             begin,
             direct=client.wants_data_links,
+            resume=client.config.timeouts.resume > 0,
         )
         link = Link(handshake_reader(), greeting, client.reactor)
         await self._endpoint.connect(LinkFactory(lambda: link))

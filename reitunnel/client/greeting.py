@@ -11,14 +11,14 @@ from typing import Final
 from twisted.internet.interfaces import IReactorTime
 
 from reitunnel.auth import ClientAuthenticator, ClientExchange
-from reitunnel.client.handshaking import LinkHandshake
+from reitunnel.client.handshaking import FromServer, LinkHandshake
 from reitunnel.errors import AuthenticationFailed, RemoteProtocolError
 from reitunnel.interfaces import ILinkFacts
 from reitunnel.relay import Link
 from reitunnel.wire.messages import (
     DIRECT,
+    RESUME,
     VERSION,
-    Attached,
     Challenge,
     Hello,
     Response,
@@ -39,39 +39,45 @@ class ClientGreeting(LinkHandshake):
         authenticator: ClientAuthenticator,
         instance: str,
         timeout: float,
-        begin: Callable[[Link, ILinkFacts, Welcome], None],
+        begin: Callable[[Link, ILinkFacts, Welcome, int], None],
         *,
         direct: bool,
+        resume: bool,
     ) -> None:
         """
         @param instance: the client id.
         @param timeout: how long the handshake may take, in seconds.
-        @param begin: begins the session, at once.
+        @param begin: begins the session, at once. It is told how many bytes of the
+            link were the handshake's.
         @param direct: whether the client can dial data links.
+        @param resume: whether the client can go on with a session on another link.
         """
         super().__init__(clock, timeout)
         self._authenticator = authenticator
         self._instance = instance
         self._begin = begin
-        self._direct = direct
+        self._capabilities = [
+            *([DIRECT] if direct else []),
+            *([RESUME] if resume else []),
+        ]
         self._exchange: ClientExchange | None = None
 
     def _first(self) -> bytes:
         hello = Hello(
             versions=[VERSION],
             instance=self._instance,
-            capabilities=[DIRECT] if self._direct else [],
+            capabilities=self._capabilities,
             software=SOFTWARE,
         )
         return self._handshake.hello(hello)
 
-    def _heard(self, message: Challenge | Welcome | Attached) -> None:
+    def _heard(self, message: FromServer) -> None:
         if isinstance(message, Challenge):
             self._challenged(message)
         elif isinstance(message, Welcome):
             self._welcomed(message)
         else:
-            raise RemoteProtocolError("ATTACHED on a control link")
+            raise RemoteProtocolError("an answer to something else than HELLO")
 
     def _challenged(self, challenge: Challenge) -> None:
         if self._exchange is None:
@@ -88,5 +94,5 @@ class ClientGreeting(LinkHandshake):
             raise AuthenticationFailed("the server asked for no authentication")
         self._exchange.finish(welcome.auth)
         self._stop_clock()
-        self._begin(self._link, self._facts, welcome)
+        self._begin(self._link, self._facts, welcome, self._handshake.heard)
         self._succeed()

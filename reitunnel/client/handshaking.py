@@ -4,6 +4,8 @@ What the handshakes of control links and data links share, on the client.
 
 from __future__ import annotations
 
+from typing import TypeAlias
+
 from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IDelayedCall, IReactorTime
 from twisted.python.failure import Failure
@@ -23,9 +25,13 @@ from reitunnel.wire.messages import (
     Attached,
     Challenge,
     Ended,
+    Resumed,
     Welcome,
     known_code,
 )
+
+FromServer: TypeAlias = Challenge | Welcome | Attached | Resumed
+"""What a server says that goes on."""
 
 
 class LinkHandshake:
@@ -58,7 +64,7 @@ class LinkHandshake:
         """
         raise NotImplementedError
 
-    def _heard(self, message: Challenge | Welcome | Attached) -> None:
+    def _heard(self, message: FromServer) -> None:
         """
         Go on with what the server says. For subclasses.
 

@@ -58,6 +58,7 @@ class LinkPool:
         handshake_timeout: float,
         heartbeat_interval: float,
         heartbeat_timeout: float,
+        word_timeout: float,
         link_made: Callable[[Link], None],
     ) -> None:
         """
@@ -66,6 +67,8 @@ class LinkPool:
         @param size: how many are kept idle.
         @param welcome: tells the session, its secret, and how many data links it may
             have at a time.
+        @param word_timeout: how much later than a stream's bytes the word on the
+            control link may come, in seconds.
         @param link_made: told of each link when it is connected.
         """
         self._clock = clock
@@ -76,6 +79,7 @@ class LinkPool:
         self._handshake_timeout = handshake_timeout
         self._heartbeat_interval = heartbeat_interval
         self._heartbeat_timeout = heartbeat_timeout
+        self._word_timeout = word_timeout
         self._link_made = link_made
         self._idle: dict[int, DataLink] = {}
         self._open = 0
@@ -163,6 +167,7 @@ class LinkPool:
             self._clock,
             heartbeat_interval=self._heartbeat_interval,
             heartbeat_timeout=self._heartbeat_timeout,
+            word_timeout=self._word_timeout,
             peer_gives=True,
             on_lost=partial(self._lost, self._clock.seconds()),
         )

@@ -17,6 +17,7 @@ from reitunnel.client.pool import LinkPool
 from reitunnel.client.tunnel import ClientTunnel
 from reitunnel.errors import (
     Code,
+    CodedError,
     Refused,
     SessionRefused,
     TransportError,
@@ -32,7 +33,8 @@ from reitunnel.relay import (
     internet_address,
     joined,
 )
-from reitunnel.wire.messages import DIRECT, TunnelOpen, Welcome
+from reitunnel.wire.journal import Journal
+from reitunnel.wire.messages import DIRECT, RESUME, TunnelOpen, Welcome
 from reitunnel.wire.session import Role, Session, SessionLimits
 from reitunnel.wire.streams import Stream
 
@@ -67,6 +69,7 @@ class ClientSession:
     @ivar instance: the client id.
     @ivar facts: the facts of the link.
     @ivar opened_at: when it began, seconds since the epoch.
+    @ivar welcome: what the server has said of it.
     @ivar mux: what carries its streams.
     @ivar streams: how many streams it has.
     @ivar draining: whether the server takes nothing new.
@@ -87,6 +90,7 @@ class ClientSession:
         @param endpoint: dials data links.
         """
         self.client = client
+        self.welcome = welcome
         self.id = welcome.session.hex()
         self.identity = welcome.identity
         self.instance = client.client_id
@@ -103,6 +107,10 @@ class ClientSession:
             chunk=config.tuning.buffer_size,
         )
         timeouts = config.timeouts
+        self._grace = 0.0
+        if RESUME in welcome.capabilities:
+            self._grace = min(timeouts.resume, welcome.resume)
+        self._detached_at = 0.0
         session = Session(Role.CLIENT, limits)
         session.direct = client.wants_data_links and DIRECT in welcome.capabilities
         self.mux = Mux(
@@ -118,6 +126,9 @@ class ClientSession:
                 timeouts.heartbeat_timeout,
                 max(welcome.heartbeat_timeout, _LEAST_PATIENCE),
             ),
+            journal=(
+                Journal(config.limits.max_unacknowledged) if self._grace else None
+            ),
         )
         self._pool: LinkPool | None = None
         if session.direct:
@@ -130,6 +141,7 @@ class ClientSession:
                 handshake_timeout=timeouts.handshake,
                 heartbeat_interval=self.mux.heartbeat.interval,
                 heartbeat_timeout=self.mux.heartbeat.timeout,
+                word_timeout=self.mux.heartbeat.timeout + self._grace,
                 link_made=client.link_made,
             )
         self._deciding: Asking[Opened] | None = None
@@ -149,6 +161,13 @@ class ClientSession:
             for tunnel in self._tunnels.values()
             if tunnel.record.address is not None and not tunnel.record.ended
         )
+
+    @property
+    def link_up(self) -> bool:
+        """
+        Whether the control link is there.
+        """
+        return self.end is None and not self.mux.detached
 
     async def decide(self) -> None:
         """
@@ -178,8 +197,55 @@ class ClientSession:
             self._owed.decided(opened)
         if self.end is not None:
             raise SessionRefused(*self.end)
+        # There was nobody before to dial another link for it.
+        self.mux.grace = self._grace
         if self._pool is not None:
             self._pool.start()
+
+    def resume(
+        self, link: Link, facts: ILinkFacts, received: int, handshake: int
+    ) -> None:
+        """
+        Go on on another link.
+
+        @param received: how many bytes the server has had.
+        @param handshake: how many bytes of the link were the handshake's.
+        @raise SessionRefused: when the session has ended, or cannot go on from there.
+        """
+        if not self.mux.detached:
+            raise SessionRefused(Code.LINK_LOST, "the session is over")
+        if not self.mux.can_resume(received):
+            reason = f"the session cannot go on from {received}"
+            raise SessionRefused(Code.PROTOCOL, reason)
+        self.facts = facts
+        self._log.info(
+            "the link to {server} is back after {seconds:.1f} s",
+            server=self.client.config.server,
+            seconds=self.client.reactor.seconds() - self._detached_at,
+        )
+        self.mux.resume(link, received, handshake)
+
+    @property
+    def received(self) -> int:
+        """
+        How many bytes of the session have come, while it waits for a link.
+        """
+        assert self.mux.journal is not None
+        return self.mux.journal.received
+
+    def give_up(self, error: CodedError) -> None:
+        """
+        Wait for a link no more: the server does not know the session any more.
+        """
+        if self.end is not None:
+            return
+        self._log.info(
+            "the session with {server} cannot be resumed: {reason}",
+            server=self.client.config.server,
+            code=error.code.name,
+            reason=str(error),
+        )
+        self.mux.abort(Code.LINK_LOST, "the link was lost")
 
     def close(self, code: Code = Code.CLOSED, reason: str = "") -> None:
         """
@@ -329,6 +395,19 @@ class ClientSession:
         if self._pool is not None:
             self._pool.hold()
         self._log.info("the server says: {reason}", code=code.name, reason=reason)
+
+    def mux_detached(self, reason: str) -> None:
+        """
+        The control link is lost.
+        """
+        self._detached_at = self.client.reactor.seconds()
+        self.client.link_lost(reason)
+        self._log.info(
+            "the link to {server}: {reason}; streams wait up to {seconds:g} s for it",
+            server=self.client.config.server,
+            reason=reason,
+            seconds=self.mux.grace,
+        )
 
     def mux_lost(self, code: Code, reason: str) -> None:
         """

@@ -192,6 +192,7 @@ class Limits(Settings, frozen=True, kw_only=True):
     max_handshakes_per_address: Count = 128
     max_links_per_client: Annotated[int, Meta(ge=0, le=100000)] = 1024
     max_session_bytes: Annotated[int, Meta(ge=1048576, le=1073741824)] = 67108864
+    max_unacknowledged: Annotated[int, Meta(ge=1048576, le=1073741824)] = 33554432
 
 
 class ClientLimits(Settings, frozen=True, kw_only=True):
@@ -201,6 +202,7 @@ class ClientLimits(Settings, frozen=True, kw_only=True):
 
     max_streams: Count = 16384
     max_session_bytes: Annotated[int, Meta(ge=1048576, le=1073741824)] = 67108864
+    max_unacknowledged: Annotated[int, Meta(ge=1048576, le=1073741824)] = 33554432
 
 
 class ServerTimeouts(Settings, frozen=True, kw_only=True):
@@ -220,6 +222,7 @@ class ServerTimeouts(Settings, frozen=True, kw_only=True):
     stream_open: Seconds = 30.0
     hook: Seconds = 5.0
     drain: Annotated[float, Meta(ge=0, le=86400)] = 10.0
+    resume: Annotated[float, Meta(ge=0, le=86400)] = 60.0
 
 
 class ClientTimeouts(Settings, frozen=True, kw_only=True):
@@ -240,6 +243,7 @@ class ClientTimeouts(Settings, frozen=True, kw_only=True):
     target: Seconds = 10.0
     hook: Seconds = 5.0
     drain: Annotated[float, Meta(ge=0, le=86400)] = 10.0
+    resume: Annotated[float, Meta(ge=0, le=86400)] = 60.0
 
 
 class Retry(Settings, frozen=True, kw_only=True):

@@ -13,7 +13,8 @@ from reitunnel.relay.addresses import (
 from reitunnel.relay.data_link import DataLink
 from reitunnel.relay.joining import join
 from reitunnel.relay.link import FrameReceiver, Link, LinkFactory
-from reitunnel.relay.mux import Mux, MuxOwner
+from reitunnel.relay.mux import Mux
+from reitunnel.relay.owner import MuxOwner
 from reitunnel.relay.pipes import Pipes
 from reitunnel.relay.pump import SocketEnd, SocketFactory
 from reitunnel.relay.records import StreamRecord, TunnelRecord, log_closed

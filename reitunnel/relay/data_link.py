@@ -75,11 +75,15 @@ class DataLink:
         *,
         heartbeat_interval: float,
         heartbeat_timeout: float,
+        word_timeout: float | None = None,
         peer_gives: bool,
         on_lost: Callable[[DataLink], None],
         on_ready: Callable[[DataLink], None] = _nothing,
     ) -> None:
         """
+        @param word_timeout: how long the word on the control link that a stream has
+            it may come later than its bytes, in seconds; C{heartbeat_timeout} if it
+            is L{None}.
         @param peer_gives: whether the peer, the server, gives data links to streams,
             so that its bytes may begin before this side knows of the stream.
         @param on_lost: told, once, when the link is of no more use to a stream, as
@@ -91,7 +95,7 @@ class DataLink:
         self.link = link
         self.stream = 0
         self._clock = clock
-        self._timeout = heartbeat_timeout
+        self._timeout = heartbeat_timeout if word_timeout is None else word_timeout
         self._peer_gives = peer_gives
         self._on_lost: Callable[[DataLink], None] | None = on_lost
         self._on_ready = on_ready

@@ -168,7 +168,7 @@ class DirectPath:
         """
         if self.sending is Sending.LINK:
             self.sent += len(data)
-            self.data_link.link.transport.write(data)
+            self.data_link.link.send(data)
         elif self.sending is Sending.ASKED:
             self._waiting.append(data)
 

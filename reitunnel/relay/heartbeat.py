@@ -74,10 +74,21 @@ class Heartbeat:
 
     def start(self) -> None:
         """
-        Begin, with a ping at once.
+        Begin, with a ping at once; begin again on another link, after L{stop}.
+        Answers to what was asked on the one before do not count.
         """
+        self._sent.clear()
+        self._round_trips.clear()
+        self.round_trip = None
         self._deadline = self._clock.callLater(self.timeout, self._expire)
         self._beat()
+
+    def alive(self) -> None:
+        """
+        There was another sign of life than an answer.
+        """
+        if self._deadline is not None:
+            self._deadline.reset(self.timeout)
 
     def stop(self) -> None:
         """

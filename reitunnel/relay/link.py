@@ -90,6 +90,8 @@ class Link(Protocol):
     @ivar writable: whether the transport has room.
     @ivar lost: whether the transport is gone.
     @ivar closed: fires when the transport is gone.
+    @ivar received: how many bytes came.
+    @ivar feeding: whether some of them are not yet given to the receiver.
     """
 
     _log = Logger()
@@ -104,6 +106,8 @@ class Link(Protocol):
         self.writable = True
         self.lost = False
         self.closed: Deferred[None] = Deferred()
+        self.received = 0
+        self.feeding = False
         self._clock = clock
         self._closing = False
         self._reading = True
@@ -118,10 +122,14 @@ class Link(Protocol):
             if not self._closing:
                 self._raw(data)
         elif not self._closing:
+            self.received += len(data)
+            self.feeding = True
             try:
                 self._read(data)
             except RemoteProtocolError as error:
                 self.receiver.link_broken(error)
+            finally:
+                self.feeding = False
 
     def connectionMade(self) -> None:
         """
@@ -147,7 +155,13 @@ class Link(Protocol):
         Send pieces of frames.
         """
         # Transports join what they are given anyway, and take nothing but bytes.
-        self._write(b"".join(pieces))
+        self.send(b"".join(pieces))
+
+    def send(self, data: bytes) -> None:
+        """
+        Send the bytes of frames.
+        """
+        self._write(data)
 
     def close(self) -> None:
         """
@@ -183,6 +197,13 @@ class Link(Protocol):
         is received that says so.
         """
         self._raw = receiver
+
+    def read_with(self, reader: FrameReader) -> None:
+        """
+        Go on with another reader. Call it while the last frame of the handshake is
+        received.
+        """
+        self.reader = reader
 
     def pause_reading(self) -> None:
         """
@@ -222,16 +243,65 @@ class Link(Protocol):
         self.writable = False
 
     def _read(self, data: bytes) -> None:
-        for frame in self.reader.feed(data):
+        reader = self.reader
+        for frame in reader.feed(data):
             if self._closing:
                 return
             self.receiver.frame_received(frame)
             if self._raw is not None:
-                if rest := self.reader.take_rest():
+                if rest := reader.take_rest():
                     self._raw(rest)
+                return
+            if self.reader is not reader:
+                self._read(reader.take_rest())
                 return
         if not self._closing:
             self.receiver.batch_received()
+
+
+class _Nobody:
+    """
+    Receives what still comes of a link that is given up.
+    """
+
+    def link_ready(self, link: Link) -> None:
+        """
+        It was ready before.
+        """
+
+    def frame_received(self, frame: Frame) -> None:
+        """
+        Drop it.
+        """
+
+    def batch_received(self) -> None:
+        """
+        Nothing came of it.
+        """
+
+    def link_full(self) -> None:
+        """
+        Nothing is sent any more.
+        """
+
+    def link_writable(self) -> None:
+        """
+        Nothing is sent any more.
+        """
+
+    def link_broken(self, error: RemoteProtocolError) -> None:
+        """
+        It is aborted anyway.
+        """
+
+    def link_lost(self, reason: Failure) -> None:
+        """
+        That was expected.
+        """
+
+
+NOBODY: Final = _Nobody()
+"""The receiver of links that are given up."""
 
 
 class LinkFactory(Factory):

@@ -5,24 +5,24 @@ The mux: a session over its control link, and its streams as transports.
 from __future__ import annotations
 
 from typing import Final
-from typing import Protocol as Structural
 
 from twisted.internet.error import ConnectionDone
-from twisted.internet.interfaces import IAddress, IReactorTime
+from twisted.internet.interfaces import IAddress, IDelayedCall, IReactorTime
 from twisted.python.failure import Failure
 
 from reitunnel.errors import Code, RemoteProtocolError
 from reitunnel.relay.addresses import host_and_port
-from reitunnel.relay.data_link import DataLink
 from reitunnel.relay.direct import DirectPath
 from reitunnel.relay.heartbeat import Heartbeat
-from reitunnel.relay.link import Link
+from reitunnel.relay.link import NOBODY, Link
+from reitunnel.relay.outbox import Outbox
+from reitunnel.relay.owner import MuxOwner
 from reitunnel.relay.pipes import Pipes
 from reitunnel.relay.stream import StreamTransport
 from reitunnel.wire import events
 from reitunnel.wire.events import Event
 from reitunnel.wire.frames import MAX_PAYLOAD, Frame
-from reitunnel.wire.messages import TunnelOpen
+from reitunnel.wire.journal import Journal
 from reitunnel.wire.session import Session
 from reitunnel.wire.streams import Half, Stream
 
@@ -37,50 +37,6 @@ each other at once, could both stop reading.
 """
 
 
-class MuxOwner(Structural):
-    """
-    Who is told of what concerns the whole session.
-    """
-
-    def tunnel_requested(self, request: TunnelOpen) -> None:
-        """
-        Server: the client asks for a tunnel.
-        """
-
-    def tunnel_accepted(self, tunnel: int, host: str, port: int) -> None:
-        """
-        Client: a tunnel is open.
-        """
-
-    def tunnel_ended(self, tunnel: int, code: Code, reason: str, refused: bool) -> None:
-        """
-        The peer refused or closed a tunnel.
-        """
-
-    def stream_opened(self, tunnel: int, stream: Stream, host: str, port: int) -> None:
-        """
-        The peer opened a stream: make a transport of it with
-        L{Mux.transport_for}, or reset it.
-        """
-
-    def take_data_link(self, number: int) -> DataLink | None:
-        """
-        Client: the server has given a data link to a stream.
-
-        @return: the data link, if it is there; it is not idle any more.
-        """
-
-    def peer_drains(self, code: Code, reason: str) -> None:
-        """
-        The peer takes no new tunnels and streams.
-        """
-
-    def mux_lost(self, code: Code, reason: str) -> None:
-        """
-        The session is over: every stream was told so.
-        """
-
-
 class Mux:
     """
     Drives a session over a link: frames in, frames out when the link has room,
@@ -90,8 +46,12 @@ class Mux:
     @ivar clock: for time-outs.
     @ivar high_water: how many queued bytes pause a stream's producer.
     @ivar pipes: for moving bytes in the kernel; L{None} does not.
-    @ivar link: the control link.
+    @ivar link: the control link; the last one, if it is lost.
     @ivar lost: whether the session is over.
+    @ivar detached: whether the link is lost and the session waits for another one.
+    @ivar grace: how long it waits, in seconds; with 0, as to begin with, it ends with
+        its link.
+    @ivar journal: what it can send again; L{None} if it cannot be resumed.
     @ivar heartbeat: the liveness of the link.
     """
 
@@ -105,17 +65,22 @@ class Mux:
         heartbeat_interval: float,
         heartbeat_timeout: float,
         pipes: Pipes | None = None,
+        journal: Journal | None = None,
     ) -> None:
         self.session = session
+        self.session.journal = self.journal = journal
+        self.grace = 0.0
         self.clock = clock
         self.high_water = session.limits.chunk
         self.pipes = pipes
         self.link = link
         self.lost = False
+        self.detached = False
         self.heartbeat = Heartbeat(
             clock, heartbeat_interval, heartbeat_timeout, self._ping, self._silent
         )
         self._owner = owner
+        self._outbox = Outbox(session, journal)
         self._farewell: tuple[Code, str] | None = None
         limits = session.limits
         self._control_high = _CONTROL_HIGH + _CONTROL_EACH * (
@@ -124,14 +89,81 @@ class Mux:
         self._streams: dict[int, StreamTransport] = {}
         self._busy = False
         self._reading_paused = False
+        self._reader = link.reader
+        # How much the session has received on the links before this one, less what
+        # belongs to the handshake of this one.
+        self._before = 0
+        self._patience: IDelayedCall | None = None
+        # Whether the first answer on a link that is not the first one is still to
+        # come: it may have to wait for all that is sent again.
+        self._catching_up = False
 
-    def start(self) -> None:
+    def start(self, handshake: int = 0) -> None:
         """
         Take the link over from the handshake.
+
+        @param handshake: how many bytes of the link were the handshake's.
         """
-        self.link.reader.limit = MAX_PAYLOAD
+        self._before = -handshake
+        self._reader.limit = MAX_PAYLOAD
         self.link.receiver = self
         self.heartbeat.start()
+
+    def detach(self, code: Code, reason: str) -> bool:
+        """
+        Go on without a link, until L{resume}, for as long as L{grace}. Without a time
+        of grace, or a way to go on, the session ends.
+
+        @param code: how it ends if there is no other link.
+        @return: whether the session waits.
+        """
+        link, journal = self.link, self.journal
+        if self.detached or self.lost:
+            return self.detached
+        if journal is None or not self.grace or link.feeding:
+            self.abort(code, reason)
+            return False
+        journal.received = self._before + link.received
+        self.detached = True
+        self._reading_paused = False
+        self.heartbeat.stop()
+        link.receiver = NOBODY
+        link.abort()
+        self._patience = self.clock.callLater(self.grace, self._end, code, reason)
+        self._owner.mux_detached(reason)
+        return True
+
+    def can_resume(self, received: int) -> bool:
+        """
+        Whether the session can go on after the first C{received} bytes that the peer
+        has had from this side.
+        """
+        return (
+            self.journal is not None
+            and not self.lost
+            and self.journal.can_resume(received)
+        )
+
+    def resume(self, link: Link, received: int, handshake: int) -> None:
+        """
+        Go on over another link, after L{detach}.
+
+        @param received: how many bytes the peer has had from this side;
+            L{can_resume} holds for it.
+        @param handshake: how many bytes of the link were the handshake's.
+        """
+        journal = self.journal
+        assert journal is not None and self.detached
+        self._stop_waiting()
+        self.detached = False
+        self.link = link
+        self._before = journal.received - handshake
+        journal.resume(received)
+        link.read_with(self._reader)
+        link.receiver = self
+        self._catching_up = True
+        self.heartbeat.start()
+        self._settle()
 
     def close(self, code: Code, reason: str) -> None:
         """
@@ -139,10 +171,8 @@ class Mux:
         """
         if not self.lost:
             self.session.goaway(code, reason)
-            self._flush()
-            # Room or not: the last words cannot wait.
-            if last_words := self.session.data_to_send(0):
-                self.link.write(last_words)
+            if not self.detached:
+                self._outbox.say_last_words(self.link)
             self.lost = True
             self.link.close()
             self._end(code, reason)
@@ -210,6 +240,10 @@ class Mux:
         """
         Send what the frames led to.
         """
+        if self.journal is not None:
+            self.journal.received = self._before + self.link.received
+            if self._catching_up:
+                self.heartbeat.alive()
         self._settle()
 
     def link_full(self) -> None:
@@ -231,15 +265,18 @@ class Mux:
 
     def link_lost(self, reason: Failure) -> None:
         """
-        The link is gone, and with it, in this version, the session. If the peer
-        has said why it goes, that is the reason.
+        The link is gone. If the peer has said why it goes, so is the session, and
+        that is the reason.
         """
         closed = reason.check(ConnectionDone) is not None
         text = "the peer closed the link" if closed else "the link was lost"
-        code, text = self._farewell or (Code.LINK_LOST, text)
-        if not self.lost:
-            self.lost = True
-            self._end(code, text)
+        if self._farewell is None:
+            self.detach(Code.LINK_LOST, text)
+        elif not closed and self._farewell[0] is Code.SHUTDOWN:
+            # The peer may still have been waiting for its streams to end.
+            self.detach(*self._farewell)
+        elif not self.lost:
+            self._end(*self._farewell)
 
     # The parts.
 
@@ -251,7 +288,7 @@ class Mux:
         busy, self._busy = self._busy, True
         try:
             while not self.lost:
-                self._flush()
+                self._outbox.flush(self.link)
                 if not session.events and not session.drained:
                     break
                 drained, session.drained = session.drained, []
@@ -265,15 +302,9 @@ class Mux:
         if not self.lost:
             self._bound_answers()
 
-    def _flush(self) -> None:
-        session, link = self.session, self.link
-        while link.writable and session.wants_to_send:
-            pieces = session.data_to_send(session.limits.chunk)
-            if not pieces:
-                break
-            link.write(pieces)
-
     def _bound_answers(self) -> None:
+        if self.detached:
+            return
         full = self.session.control_queued > self._control_high
         if full and not self._reading_paused:
             self._reading_paused = True
@@ -318,6 +349,8 @@ class Mux:
             case events.PingAnswered(payload):
                 self.heartbeat.answered(payload)
                 self.session.round_trip = self.heartbeat.least_round_trip
+                if self.heartbeat.round_trip is not None:
+                    self._catching_up = False
             case events.TunnelRequested(request):
                 self._owner.tunnel_requested(request)
             case events.TunnelAccepted(tunnel, host, port):
@@ -348,18 +381,30 @@ class Mux:
             self.close(Code.PROTOCOL, "resets are not answered")
             return
         self.session.ping(payload)
+        if self.journal is not None:
+            self.journal.due = True
         self.changed()
         for transport in tuple(self._streams.values()):
             transport.on_heartbeat()
 
     def _silent(self) -> None:
-        self.abort(Code.TIMEOUT, "the link was silent")
+        self.detach(Code.TIMEOUT, "the link was silent")
+
+    def _stop_waiting(self) -> None:
+        patience, self._patience = self._patience, None
+        if patience is not None and patience.active():
+            patience.cancel()
 
     def _end(self, code: Code, reason: str) -> None:
         """
         Tell everyone that the session is over.
         """
+        self.lost = True
+        self.detached = False
+        self._stop_waiting()
         self.heartbeat.stop()
+        if self.journal is not None:
+            self.journal.clear()
         closed = self.link.closed
         streams, self._streams = self._streams, {}
         for transport in streams.values():

@@ -24,10 +24,11 @@ from reitunnel.hooks import Asking, watch
 from reitunnel.interfaces import ILinkFacts
 from reitunnel.relay import Link, shown
 from reitunnel.server.attaching import Attaching
+from reitunnel.server.resuming import Resuming
 from reitunnel.transports import link_facts
 from reitunnel.wire.frames import Frame
 from reitunnel.wire.handshake import ServerHandshake, common_version
-from reitunnel.wire.messages import Attach, Challenge, Hello, Response
+from reitunnel.wire.messages import Attach, Challenge, Hello, Response, Resume
 
 if TYPE_CHECKING:
     from reitunnel.server.server import Server
@@ -39,8 +40,8 @@ SOFTWARE = f"reitunnel/{version('reitunnel')}"
 class Greeting:
     """
     Authenticates a client and hands its link to a session: a new one, or, for a data
-    link, the one that it belongs to. The peer has C{timeouts.handshake} seconds for
-    it; its bytes are bounded by the handshake.
+    link and for the next control link, the one that it belongs to. The peer has
+    C{timeouts.handshake} seconds for it; its bytes are bounded by the handshake.
     """
 
     _log = Logger()
@@ -57,6 +58,7 @@ class Greeting:
         self._hello: Hello | None = None
         self._exchange: ServerExchange | None = None
         self._attaching: Attaching | None = None
+        self._resuming: Resuming | None = None
         self._deadline: IDelayedCall | None = None
         self._entering: Asking[None] | None = None
 
@@ -84,8 +86,12 @@ class Greeting:
                 self._greeted(message)
             elif isinstance(message, Attach):
                 self._attach(message)
+            elif isinstance(message, Resume):
+                self._resume(message)
             elif self._attaching is not None:
                 self._attached(self._attaching, message)
+            elif self._resuming is not None:
+                self._resumed(self._resuming, message)
             else:
                 self._answered(message)
         except SessionRefused as refused:
@@ -158,6 +164,20 @@ class Greeting:
         self._done()
         session.links.add(attaching.number, self._link)
 
+    def _resume(self, resume: Resume) -> None:
+        if common_version(resume) is None:
+            raise SessionRefused(Code.VERSION, "no protocol version in common")
+        self._resuming = Resuming(self._server, self._facts, resume)
+        self._send(self._resuming.challenge())
+
+    def _resumed(self, resuming: Resuming, response: Response) -> None:
+        """
+        Let a session go on here.
+        """
+        session, binding = resuming.judge(response)
+        self._done()
+        resuming.go_on(session, self._link, self._handshake, binding)
+
     def _answered(self, response: Response) -> None:
         if self._exchange is None:
             self._exchange = self._server.authenticator.begin(
@@ -209,7 +229,7 @@ class Greeting:
         welcome = server.welcome(session, accepted, SOFTWARE)
         self._link.write([self._handshake.welcome(welcome)])
         self._done()
-        session.start(self._link, opened)
+        session.start(self._link, opened, self._handshake.heard)
 
     def _not_entered(self, failure: Failure) -> None:
         self._log.failure("the handshake failed", failure=failure)
@@ -230,7 +250,10 @@ class Greeting:
             code=error.code.name,
             reason=f"{error}: {detail}" if detail else str(error),
         )
-        self._server.hooks.notify_error(error, f"the handshake with {peer}")
+        if self._resuming is None:
+            # A client that cannot go on, because the server was started again in
+            # between, is no failure: it begins anew.
+            self._server.hooks.notify_error(error, f"the handshake with {peer}")
         self.refuse(error.code, error.reason)
 
     def _done(self) -> None:

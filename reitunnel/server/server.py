@@ -65,7 +65,7 @@ from reitunnel.transports import (
     server_endpoint,
 )
 from reitunnel.wire.handshake import handshake_reader
-from reitunnel.wire.messages import DIRECT, VERSION, Hello, Welcome
+from reitunnel.wire.messages import DIRECT, RESUME, VERSION, Hello, Welcome
 
 
 @implementer(IServer)
@@ -329,7 +329,11 @@ class Server(Reloading, Service):
             max_tunnels=limits.max_tunnels,
             max_streams=limits.max_streams_per_client,
             max_links=limits.max_links_per_client if session.direct else 0,
-            capabilities=[DIRECT] if session.direct else [],
+            resume=timeouts.resume if session.resumes else 0.0,
+            capabilities=[
+                *([DIRECT] if session.direct else []),
+                *([RESUME] if session.resumes else []),
+            ],
             software=software,
         )
 

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Final
 from twisted.logger import Logger
 from zope.interface import implementer
 
-from reitunnel.errors import Code, TransportError
+from reitunnel.errors import Code, SessionRefused, TransportError
 from reitunnel.hooks import NOTHING_OPENED, Opened
 from reitunnel.interfaces import ILinkFacts, ISession, ITunnel
 from reitunnel.relay import (
@@ -26,7 +26,8 @@ from reitunnel.server.carrier import AutoCarrier, DirectCarrier, MuxCarrier
 from reitunnel.server.limits import Gauge
 from reitunnel.server.links import DataLinks
 from reitunnel.server.tunnel import PublicTunnel
-from reitunnel.wire.messages import DIRECT, Hello, TunnelOpen
+from reitunnel.wire.journal import Journal
+from reitunnel.wire.messages import DIRECT, RESUME, Hello, TunnelOpen
 from reitunnel.wire.session import Role, Session, SessionLimits
 from reitunnel.wire.streams import Stream
 
@@ -48,6 +49,7 @@ class ServerSession:
     @ivar instance: the client id that it chose.
     @ivar secret: what the client proves to know when it dials data links.
     @ivar direct: whether its streams can be carried on data links.
+    @ivar resumes: whether it can go on on another link when its link is lost.
     @ivar links: its data links.
     @ivar facts: the facts of its link.
     @ivar opened_at: when it began, seconds since the epoch.
@@ -86,6 +88,7 @@ class ServerSession:
         )
         self.direct = DIRECT in hello.capabilities and limits.max_links_per_client > 0
         timeouts = server.config.timeouts
+        self.resumes = RESUME in hello.capabilities and timeouts.resume > 0
         self.links = DataLinks(
             server.reactor,
             limits.max_links_per_client if self.direct else 0,
@@ -100,6 +103,7 @@ class ServerSession:
         self._unfinished: dict[PublicTunnel, None] = {}
         self._begun = False
         self._told = False
+        self._detached_at = 0.0
 
     @property
     def name(self) -> str:
@@ -126,11 +130,19 @@ class ServerSession:
             if tunnel.record.address is not None and not tunnel.record.ended
         )
 
-    def start(self, link: Link, opened: Opened) -> None:
+    @property
+    def link_up(self) -> bool:
+        """
+        Whether the control link is there.
+        """
+        return self._begun and self.end is None and not self.mux.detached
+
+    def start(self, link: Link, opened: Opened, handshake: int) -> None:
         """
         Begin on a link whose handshake is over.
 
         @param opened: who is owed C{on_client_disconnect}.
+        @param handshake: how many bytes of the link were the handshake's.
         """
         config = self.server.config
         self._opened = opened
@@ -151,15 +163,57 @@ class ServerSession:
             pipes=self.server.pipes,
             heartbeat_interval=config.timeouts.heartbeat_interval,
             heartbeat_timeout=config.timeouts.heartbeat_timeout,
+            journal=(
+                Journal(config.limits.max_unacknowledged) if self.resumes else None
+            ),
         )
+        self.mux.grace = config.timeouts.resume
         self._begun = True
-        self.mux.start()
+        self.mux.start(handshake)
         self._log.info(
             "client {client} connected from {peer} over {scheme}",
             client=self.name,
             peer=shown(self.facts.peer),
             scheme=self.facts.scheme,
         )
+
+    def can_resume(self, received: int) -> bool:
+        """
+        Whether it can go on on another link, after the first C{received} bytes that
+        the client has had.
+        """
+        return self._begun and self.mux.can_resume(received)
+
+    def give_up_link(self) -> int:
+        """
+        Let go of the control link, for another one: the client knows that it is lost.
+
+        @return: how many bytes of the session have come.
+        @raise SessionRefused: when the session has ended over that.
+        """
+        if not self.mux.detach(Code.LINK_LOST, "the client has another link"):
+            raise SessionRefused(Code.LINK_LOST, "the session is over")
+        assert self.mux.journal is not None
+        return self.mux.journal.received
+
+    def resume(
+        self, link: Link, facts: ILinkFacts, received: int, handshake: int
+    ) -> None:
+        """
+        Go on on another link.
+
+        @param received: how many bytes the client has had.
+        @param handshake: how many bytes of the link were the handshake's.
+        """
+        self.facts = facts
+        self._log.info(
+            "client {client} is back from {peer} over {scheme} after {seconds:.1f} s",
+            client=self.name,
+            peer=shown(facts.peer),
+            scheme=facts.scheme,
+            seconds=self.server.reactor.seconds() - self._detached_at,
+        )
+        self.mux.resume(link, received, handshake)
 
     def close(self, code: Code = Code.CLOSED, reason: str = "") -> None:
         """
@@ -242,6 +296,18 @@ class ServerSession:
         """
         self._drain(code, reason)
         self.mux.changed()
+
+    def mux_detached(self, reason: str) -> None:
+        """
+        The control link is lost.
+        """
+        self._detached_at = self.server.reactor.seconds()
+        self._log.info(
+            "client {client}: {reason}; its streams wait up to {seconds:g} s for it",
+            client=self.name,
+            reason=reason,
+            seconds=self.mux.grace,
+        )
 
     def mux_lost(self, code: Code, reason: str) -> None:
         """

@@ -14,6 +14,7 @@ from reitunnel.errors import LocalProtocolError, RemoteProtocolError
 from reitunnel.wire import events
 from reitunnel.wire.events import Event
 from reitunnel.wire.frames import Buffer, Frame, FrameKind
+from reitunnel.wire.journal import Journal
 from reitunnel.wire.scheduler import FairScheduler
 from reitunnel.wire.streams import EARLY_CREDIT, MAX_CREDIT, Half, Stream
 from reitunnel.wire.tunnels import Tunnel
@@ -77,11 +78,12 @@ SENDERS: Final[dict[FrameKind, frozenset[Role]]] = {
     FrameKind.SWITCH: _BOTH,
     FrameKind.PING: _BOTH,
     FrameKind.PONG: _BOTH,
+    FrameKind.ACK: _BOTH,
     FrameKind.GOAWAY: _BOTH,
 }
 """
-Who may send what on an authenticated control link. C{ACK} waits for resumption;
-without it, it is out of turn.
+Who may send what on an authenticated control link. C{ACK} is out of turn in a session
+that cannot be resumed.
 """
 FIRST_NUMBER: Final = {Role.CLIENT: 1, Role.SERVER: 2}
 """The client opens streams with odd numbers, the server with even ones."""
@@ -110,6 +112,7 @@ class SessionBooks:
         self.draining = False
         self.peer_draining = False
         self.direct = False
+        self.journal: Journal | None = None
         self.now = 0.0
         self.round_trip = 0.0
         self.streams: dict[int, Stream] = {}

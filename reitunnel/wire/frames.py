@@ -40,6 +40,7 @@ class FrameKind(IntEnum):
     RESUME = 0x06
     ATTACH = 0x07
     ATTACHED = 0x08
+    RESUMED = 0x09
 
     TUNNEL_OPEN = 0x10
     TUNNEL_OPENED = 0x11
@@ -80,6 +81,7 @@ _SHAPES: Final[dict[int, _Shape]] = {
     FrameKind.RESUME: _Shape(False, 1, MAX_HANDSHAKE_PAYLOAD),
     FrameKind.ATTACH: _Shape(False, 1, MAX_HANDSHAKE_PAYLOAD),
     FrameKind.ATTACHED: _Shape(False, 1, MAX_HANDSHAKE_PAYLOAD),
+    FrameKind.RESUMED: _Shape(False, 1, MAX_HANDSHAKE_PAYLOAD),
     FrameKind.TUNNEL_OPEN: _Shape(False, 1, MAX_CONTROL_PAYLOAD),
     FrameKind.TUNNEL_OPENED: _Shape(False, 1, MAX_CONTROL_PAYLOAD),
     FrameKind.TUNNEL_REFUSED: _Shape(False, 1, MAX_CONTROL_PAYLOAD),
@@ -183,18 +185,20 @@ class FrameReader:
                 break
             payload = data[position + HEADER_SIZE : stop]
             position = stop
-            if kind is FrameKind.SWITCH:
+            may_be_last = kind < FrameKind.TUNNEL_OPEN or kind is FrameKind.SWITCH
+            if may_be_last:
                 self._held = data[position:]
             yield Frame(kind, stream, payload)
-            if kind is FrameKind.SWITCH:
+            if may_be_last:
                 self._held = b""
         if position < end:
             self._held = data[position:] if position else data
 
     def take_rest(self) -> bytes:
         """
-        Take what follows the C{SWITCH} that L{feed} gave last, on a data link:
-        the bytes of the stream begin there. The reader must not be used again.
+        Take what follows the frame that L{feed} gave last: a C{SWITCH} on a data
+        link, after which the bytes of the stream begin, or a frame of the handshake,
+        after which a session goes on. The reader must not be used again.
         """
         rest, self._held = self._held, b""
         return rest

@@ -1,5 +1,6 @@
 """
-The handshake of a control link, from C{HELLO} to C{WELCOME} or C{REFUSED}.
+The handshake of a link, from C{HELLO}, C{ATTACH} or C{RESUME} to C{WELCOME},
+C{ATTACHED}, C{RESUMED} or C{REFUSED}.
 
 docs/protocol.md, "Handshake", is the specification.
 """
@@ -9,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from enum import Enum
 from types import MappingProxyType
-from typing import Final
+from typing import Final, TypeAlias
 
 from msgspec import Struct
 
@@ -29,6 +30,8 @@ from reitunnel.wire.messages import (
     Ended,
     Hello,
     Response,
+    Resume,
+    Resumed,
     Welcome,
     clip,
     decode_message,
@@ -39,10 +42,13 @@ MAX_HANDSHAKE_BYTES: Final = 64 << 10
 """The most bytes of frames that a peer may send before the handshake is over."""
 
 
+FromServer: TypeAlias = Challenge | Welcome | Attached | Resumed | Ended
+FromClient: TypeAlias = Hello | Attach | Resume | Response
+
+
 class Phase(Enum):
     """
-    Where a handshake stands. C{RESUME} will be a move of C{START}, for
-    resumption.
+    Where a handshake stands.
     """
 
     START = "start"
@@ -59,6 +65,14 @@ class Phase(Enum):
     """A data link: the server speaks next."""
     ATTACHED = "attached"
     """The data link is the session's."""
+    RESUMING = "resuming"
+    """The next link of a session: the server speaks next."""
+    ANSWERING = "answering"
+    """The next link of a session: the client speaks next, with C{RESPONSE}."""
+    ANSWERED = "answered"
+    """The next link of a session: the server speaks next."""
+    RESUMED = "resumed"
+    """The session goes on."""
     WELCOMED = "welcomed"
     """The session begins."""
     REFUSED = "refused"
@@ -75,6 +89,13 @@ PHASES: Final[Mapping[tuple[Phase, FrameKind], Phase]] = MappingProxyType(
         (Phase.ATTACHING, FrameKind.CHALLENGE): Phase.PROVING,
         (Phase.PROVING, FrameKind.RESPONSE): Phase.PROVEN,
         (Phase.PROVEN, FrameKind.ATTACHED): Phase.ATTACHED,
+        (Phase.START, FrameKind.RESUME): Phase.RESUMING,
+        (Phase.RESUMING, FrameKind.CHALLENGE): Phase.ANSWERING,
+        (Phase.ANSWERING, FrameKind.RESPONSE): Phase.ANSWERED,
+        (Phase.ANSWERED, FrameKind.RESUMED): Phase.RESUMED,
+        (Phase.RESUMING, FrameKind.REFUSED): Phase.REFUSED,
+        (Phase.ANSWERING, FrameKind.REFUSED): Phase.REFUSED,
+        (Phase.ANSWERED, FrameKind.REFUSED): Phase.REFUSED,
         (Phase.ATTACHING, FrameKind.REFUSED): Phase.REFUSED,
         (Phase.PROVING, FrameKind.REFUSED): Phase.REFUSED,
         (Phase.PROVEN, FrameKind.REFUSED): Phase.REFUSED,
@@ -93,18 +114,19 @@ class _Handshake:
     What the two sides share: the phase and the moves.
 
     @ivar phase: where it stands.
+    @ivar heard: how many bytes of frames the peer has sent.
     """
 
     def __init__(self) -> None:
         self.phase = Phase.START
-        self._heard = 0
+        self.heard = 0
 
     @property
     def over(self) -> bool:
         """
         Whether the handshake has ended, one way or the other.
         """
-        return self.phase in (Phase.WELCOMED, Phase.ATTACHED, Phase.REFUSED)
+        return self.phase in _LAST
 
     def _say(self, kind: FrameKind, message: Struct) -> bytes:
         move = PHASES.get((self.phase, kind))
@@ -119,8 +141,8 @@ class _Handshake:
         move = PHASES.get((self.phase, kind))
         if move is None or kind not in allowed:
             raise RemoteProtocolError(f"{kind.name} while {self.phase.value}")
-        self._heard += HEADER_SIZE + len(frame.payload)
-        if self._heard > MAX_HANDSHAKE_BYTES:
+        self.heard += HEADER_SIZE + len(frame.payload)
+        if self.heard > MAX_HANDSHAKE_BYTES:
             raise RemoteProtocolError(
                 f"more than {MAX_HANDSHAKE_BYTES} bytes of handshake"
             )
@@ -148,6 +170,14 @@ class ClientHandshake(_Handshake):
         """
         return self._say(FrameKind.ATTACH, attach)
 
+    def resume(self, resume: Resume) -> bytes:
+        """
+        Ask to go on with a session.
+
+        @return: bytes to send.
+        """
+        return self._say(FrameKind.RESUME, resume)
+
     def respond(self, response: Response) -> bytes:
         """
         Answer a challenge.
@@ -156,17 +186,17 @@ class ClientHandshake(_Handshake):
         """
         return self._say(FrameKind.RESPONSE, response)
 
-    def receive(self, frame: Frame) -> Challenge | Welcome | Attached | Ended:
+    def receive(self, frame: Frame) -> FromServer:
         """
         Take a frame of the server.
 
         @return: the challenge to answer, the welcome, the server's proof for a
-            data link, or the refusal.
+            data link or for the next link of a session, or the refusal.
         @raise RemoteProtocolError: when the frame is not one that may come now.
         """
         self._hear(frame, _FROM_SERVER)
         message = decode_message(_SERVER_MESSAGES[frame.kind], frame.payload)
-        assert isinstance(message, Challenge | Welcome | Attached | Ended)
+        assert isinstance(message, FromServer)
         if isinstance(message, Welcome) and message.version != VERSION:
             raise RemoteProtocolError(f"WELCOME: version {message.version}")
         return message
@@ -201,6 +231,14 @@ class ServerHandshake(_Handshake):
         """
         return self._say(FrameKind.ATTACHED, attached)
 
+    def resumed(self, resumed: Resumed) -> bytes:
+        """
+        Go on with a session.
+
+        @return: bytes to send.
+        """
+        return self._say(FrameKind.RESUMED, resumed)
+
     def refuse(self, code: Code, reason: str) -> bytes:
         """
         Turn the client away.
@@ -209,13 +247,13 @@ class ServerHandshake(_Handshake):
         """
         return self._say(FrameKind.REFUSED, Ended(code, clip(reason)))
 
-    def receive(self, frame: Frame) -> Hello | Attach | Response:
+    def receive(self, frame: Frame) -> FromClient:
         """
         Take a frame of the client.
 
-        @return: the greeting, the first word of a data link, or the answer to a
-            challenge. Whether there is a version in common is
-            L{common_version}'s to say.
+        @return: the greeting, the first word of a data link or of the next link of
+            a session, or the answer to a challenge. Whether there is a version in
+            common is L{common_version}'s to say.
         @raise RemoteProtocolError: when the frame is not one that may come now.
         """
         self._hear(frame, _FROM_CLIENT)
@@ -223,10 +261,12 @@ class ServerHandshake(_Handshake):
             return decode_message(Hello, frame.payload)
         if frame.kind is FrameKind.ATTACH:
             return decode_message(Attach, frame.payload)
+        if frame.kind is FrameKind.RESUME:
+            return decode_message(Resume, frame.payload)
         return decode_message(Response, frame.payload)
 
 
-def common_version(hello: Hello | Attach) -> int | None:
+def common_version(hello: Hello | Attach | Resume) -> int | None:
     """
     Choose the newest version that both peers speak, if there is one.
     """
@@ -241,13 +281,15 @@ def handshake_reader() -> FrameReader:
     return FrameReader(MAX_HANDSHAKE_PAYLOAD)
 
 
-_SERVER_MESSAGES: Final[
-    dict[FrameKind, type[Challenge | Welcome | Attached | Ended]]
-] = {
+_LAST: Final = (Phase.WELCOMED, Phase.ATTACHED, Phase.RESUMED, Phase.REFUSED)
+_SERVER_MESSAGES: Final[dict[FrameKind, type[FromServer]]] = {
     FrameKind.CHALLENGE: Challenge,
     FrameKind.WELCOME: Welcome,
     FrameKind.ATTACHED: Attached,
+    FrameKind.RESUMED: Resumed,
     FrameKind.REFUSED: Ended,
 }
 _FROM_SERVER: Final = frozenset(_SERVER_MESSAGES)
-_FROM_CLIENT: Final = frozenset({FrameKind.HELLO, FrameKind.ATTACH, FrameKind.RESPONSE})
+_FROM_CLIENT: Final = frozenset(
+    {FrameKind.HELLO, FrameKind.ATTACH, FrameKind.RESUME, FrameKind.RESPONSE}
+)

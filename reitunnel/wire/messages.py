@@ -21,8 +21,11 @@ from reitunnel.wire.frames import FrameKind, encode_frame, largest_payload
 VERSION: Final = 1
 DIRECT: Final = "direct"
 """The capability to carry streams on data links."""
+RESUME: Final = "resume"
+"""The capability to go on with a session on another link."""
 NONCE_SIZE: Final = 32
-"""The size of each side's nonce in the handshake of a data link, in bytes."""
+"""The size of each side's nonce in the handshake of a data link, and of a
+link that a session goes on on, in bytes."""
 
 # Texts are shown to people and written to logs: without control characters they
 # can neither move a cursor nor forge a line.
@@ -35,6 +38,8 @@ Port = Annotated[int, Meta(ge=0, le=65535)]
 Number = Annotated[int, Meta(ge=1, le=0xFFFFFFFF)]
 Seconds = Annotated[float, Meta(gt=0, le=86400)]
 Count = Annotated[int, Meta(ge=0, le=0xFFFFFFFF)]
+Total = Annotated[int, Meta(ge=0, le=0x7FFFFFFFFFFFFFFF)]
+Grace = Annotated[float, Meta(ge=0, le=86400)]
 WireCode = Annotated[int, Meta(ge=0, le=0xFFFF)]
 Names = Annotated[list[Name], Meta(max_length=32)]
 Nonce = Annotated[bytes, Meta(min_length=NONCE_SIZE, max_length=NONCE_SIZE)]
@@ -77,7 +82,8 @@ class Welcome(Struct, frozen=True):
 
     C{auth} is the last word of the mechanism, with which the client checks the
     server. C{heartbeat} and C{heartbeat_timeout} are seconds. C{max_links} is how
-    many data links the session may have at a time.
+    many data links the session may have at a time. C{resume} is how many seconds
+    the server waits for the client's next link; 0 if it does not.
     """
 
     version: int
@@ -90,6 +96,7 @@ class Welcome(Struct, frozen=True):
     max_tunnels: Count
     max_streams: Count
     max_links: Count = 0
+    resume: Grace = 0
     capabilities: Names = []
     software: Name = ""
 
@@ -117,6 +124,28 @@ class Attached(Struct, frozen=True):
     C{ATTACHED}: the data link is the session's; C{proof} is the server's.
     """
 
+    proof: Annotated[bytes, Meta(min_length=32, max_length=32)]
+
+
+class Resume(Struct, frozen=True):
+    """
+    C{RESUME}: the first frame of a link on which a session goes on. C{received} is
+    how many bytes of the session the client has received on the links before.
+    """
+
+    versions: Annotated[list[int], Meta(min_length=1, max_length=16)]
+    session: Annotated[bytes, Meta(min_length=16, max_length=16)]
+    received: Total
+    nonce: Nonce
+
+
+class Resumed(Struct, frozen=True):
+    """
+    C{RESUMED}: the session goes on. C{received} is how many of its bytes the server
+    has received, C{proof} is the server's.
+    """
+
+    received: Total
     proof: Annotated[bytes, Meta(min_length=32, max_length=32)]
 
 
@@ -192,6 +221,8 @@ _decoders: dict[type[Struct], msgspec.msgpack.Decoder[Struct]] = {
         Welcome,
         Attach,
         Attached,
+        Resume,
+        Resumed,
         Ended,
         TunnelOpen,
         TunnelOpened,

@@ -22,7 +22,13 @@ from reitunnel.wire.frames import (
     encode_frame,
     encode_header,
 )
-from reitunnel.wire.messages import clip, decode_message, encode_message, known_code
+from reitunnel.wire.messages import (
+    clip,
+    decode_message,
+    decode_total,
+    encode_message,
+    known_code,
+)
 from reitunnel.wire.tunnel_moves import TunnelMoves
 
 __all__ = ["Role", "Session", "SessionLimits"]
@@ -47,6 +53,8 @@ class Session(TunnelMoves):
     @ivar round_trip: the round-trip time in seconds, as the owner has measured it;
         0 if it has not. With it, windows grow to the bandwidth-delay product.
     @ivar direct: whether both sides can carry streams on data links.
+    @ivar journal: what can be sent again, if the session can be resumed. The owner
+        keeps it.
     """
 
     def __init__(
@@ -74,6 +82,7 @@ class Session(TunnelMoves):
             FrameKind.SWITCH: self._switch,
             FrameKind.PING: self._ping,
             FrameKind.PONG: self._pong,
+            FrameKind.ACK: self._ack,
             FrameKind.GOAWAY: self._goaway,
         }
         self._receivers = {
@@ -157,6 +166,12 @@ class Session(TunnelMoves):
         if frame.payload != payload:
             raise RemoteProtocolError("PONG: not what was asked")
         self.events.append(events.PingAnswered(payload))
+
+    def _ack(self, frame: Frame) -> None:
+        journal = self.journal
+        if journal is None:
+            raise RemoteProtocolError("ACK is out of turn")
+        journal.hear(decode_total(frame.payload))
 
     def _goaway(self, frame: Frame) -> None:
         message = decode_message(messages.Ended, frame.payload)

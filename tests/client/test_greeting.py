@@ -21,7 +21,7 @@ from reitunnel.wire.handshake import handshake_reader
 from reitunnel.wire.messages import Welcome
 
 
-def no_session(link: Link, facts: ILinkFacts, welcome: Welcome) -> None:
+def no_session(link: Link, facts: ILinkFacts, welcome: Welcome, handshake: int) -> None:
     raise AssertionError("no session was to begin")
 
 
@@ -42,6 +42,7 @@ class LostLinkTests(SynchronousTestCase):
             10,
             no_session,
             direct=False,
+            resume=False,
         )
         link = Link(handshake_reader(), greeting, clock)
         link.makeConnection(StringTransport())

@@ -210,7 +210,7 @@ class DrainTests(StopCase):
 
     def setUp(self) -> None:
         self.pair = Pair(
-            client=client_config(timeouts=ClientTimeouts(drain=20))
+            client=client_config(timeouts=ClientTimeouts(drain=20, resume=0.0))
         ).start()
         self.visitor, self.target = self.pair.open_stream()
         self.stopping = self.pair.client.stopService()

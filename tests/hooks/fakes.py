@@ -72,6 +72,7 @@ class FakeSession:
     instance: str = "laptop"
     facts: ILinkFacts = field(default_factory=FakeFacts)
     opened_at: float = 0.0
+    link_up: bool = True
     tunnels: Iterable[ITunnel] = ()
 
     def close(self, code: Code = Code.CLOSED, reason: str = "") -> None:

@@ -215,6 +215,7 @@ class StreamTestCase(TestCase):
     @ivar scheme: of the link between them.
     @ivar carrier: how the client wants streams to travel.
     @ivar pool_size: how many data links it keeps ready.
+    @ivar grace: how long a session without a link waits, in seconds.
     @ivar server: the server.
     @ivar client: the client.
     """
@@ -223,6 +224,7 @@ class StreamTestCase(TestCase):
     scheme = "tcp"
     carrier: Carrier = "auto"
     pool_size = 10
+    grace = 0.0
     server: Server
     client: Client
 
@@ -248,7 +250,9 @@ class StreamTestCase(TestCase):
             ServerConfig(
                 listen=(f"{self.scheme}://127.0.0.1:0{path}",),
                 insecure_no_auth=True,
-                timeouts=ServerTimeouts(drain=0, heartbeat_interval=heartbeat),
+                timeouts=ServerTimeouts(
+                    drain=0, heartbeat_interval=heartbeat, resume=self.grace
+                ),
                 tuning=ServerTuning(**(tuning or {}), switch_after=switch_after),
                 pem=pem,
             ),
@@ -264,7 +268,9 @@ class StreamTestCase(TestCase):
                 client_id="test",
                 carrier=self.carrier,
                 pool_size=self.pool_size,
-                timeouts=ClientTimeouts(drain=0, heartbeat_interval=heartbeat),
+                timeouts=ClientTimeouts(
+                    drain=0, heartbeat_interval=heartbeat, resume=self.grace
+                ),
                 tuning=Tuning(**(tuning or {})),
                 ca=ca,
             ),

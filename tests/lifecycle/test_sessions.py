@@ -124,7 +124,7 @@ def quick_client() -> Pair:
     """
     The client notices silence first.
     """
-    timeouts = ClientTimeouts(heartbeat_interval=4, heartbeat_timeout=12)
+    timeouts = ClientTimeouts(heartbeat_interval=4, heartbeat_timeout=12, resume=0.0)
     return Pair(client=client_config(timeouts=timeouts))
 
 

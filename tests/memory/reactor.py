@@ -72,12 +72,18 @@ class MemoryReactor(Clock):
         Run until nothing is left to do now.
         """
         for _ in range(_MOST_TURNS):
-            self._run_calls()
-            for _ in range(len(self._due)):
-                self._due.popleft()()
+            self.turn()
             if not self._due and not self._call_is_due():
                 return
         raise AssertionError("the reactor does not come to rest")
+
+    def turn(self) -> None:
+        """
+        Do what is to be done now, and not what follows from it.
+        """
+        self._run_calls()
+        for _ in range(len(self._due)):
+            self._due.popleft()()
 
     def advance(self, amount: float) -> None:
         """

@@ -16,6 +16,7 @@ from reitunnel.errors import Code
 from reitunnel.relay import DataLink, Link, Mux, SocketEnd, StreamTransport, join
 from reitunnel.wire.frames import Frame, FrameReader
 from reitunnel.wire.handshake import handshake_reader
+from reitunnel.wire.journal import Journal
 from reitunnel.wire.messages import TunnelOpen
 from reitunnel.wire.session import Role, Session, SessionLimits
 from reitunnel.wire.streams import Stream
@@ -30,6 +31,8 @@ from tests.relay.memory import (
 )
 
 TUNNEL = 1
+GRACE = 60.0
+"""How long a session without a link waits, in seconds, if it can."""
 
 
 class Owner:
@@ -65,6 +68,9 @@ class Owner:
 
     def peer_drains(self, code: Code, reason: str) -> None:
         self.told.append(("peer_drains", code, reason))
+
+    def mux_detached(self, reason: str) -> None:
+        self.told.append(("mux_detached", reason))
 
     def mux_lost(self, code: Code, reason: str) -> None:
         self.told.append(("mux_lost", code, reason))
@@ -102,7 +108,9 @@ class Side:
     One mux, its owner and its end of the link.
     """
 
-    def __init__(self, role: Role, limits: SessionLimits, clock: Clock) -> None:
+    def __init__(
+        self, role: Role, limits: SessionLimits, clock: Clock, keeps: int | None
+    ) -> None:
         self.owner = Owner()
         self.session = Session(role, limits)
         self.session.direct = True
@@ -114,7 +122,9 @@ class Side:
             clock,
             heartbeat_interval=10,
             heartbeat_timeout=30,
+            journal=None if keeps is None else Journal(keeps),
         )
+        self.mux.grace = GRACE
         self.transport: MemoryTransport
 
     def told(self, name: str) -> list[list[Any]]:
@@ -122,6 +132,14 @@ class Side:
         Give the arguments of the calls of one name.
         """
         return [arguments for called, *arguments in self.owner.told if called == name]
+
+
+def received(side: Side) -> int:
+    """
+    Say how many bytes of the session a side has had.
+    """
+    assert side.mux.journal is not None
+    return side.mux.journal.received
 
 
 class DataLinkPair:
@@ -189,9 +207,12 @@ class Rig:
         *,
         link: type[MemoryTransport] = MemorySocket,
         room: int = ROOM,
+        keeps: int | None = None,
         clock: Clock | None = None,
     ) -> None:
         """
+        @param keeps: how many unacknowledged bytes each side keeps; L{None} is for
+            sessions that end with their link.
         @param limits: of both sides.
         @param link: what the link is.
         @param room: of the link and of every other connection.
@@ -199,11 +220,12 @@ class Rig:
         """
         limits = limits or SessionLimits()
         self.clock = clock or Clock()
-        self.server = Side(Role.SERVER, limits, self.clock)
-        self.client = Side(Role.CLIENT, limits, self.clock)
+        self.server = Side(Role.SERVER, limits, self.clock, keeps)
+        self.client = Side(Role.CLIENT, limits, self.clock, keeps)
         self.sides = (self.server, self.client)
         self.ends: list[MemoryTransport] = []
         self._room = room
+        self._kind = link
         self.connect(self.server.link, self.client.link, link)
         self.server.transport, self.client.transport = self.ends
         for side in self.sides:
@@ -232,6 +254,34 @@ class Rig:
         ends = connect(near, far, self.clock, kind, self._room)
         self.ends += ends
         return ends
+
+    def cut(self, *sides: Side) -> None:
+        """
+        Break the control link: all that is on its way is lost.
+
+        @param sides: who notices; both, if none is given.
+        """
+        for side in self.sides:
+            side.transport.outgoing.clear()
+            side.transport.stalled = True
+        for side in sides or self.sides:
+            side.transport.cut()
+
+    def relink(self) -> None:
+        """
+        Give the session another control link, as the handshake does.
+        """
+        links = [Link(handshake_reader(), NoFrames(), self.clock) for _ in self.sides]
+        for side in self.sides:
+            assert side.mux.detach(Code.LINK_LOST, "another link")
+        ends = self.connect(links[0], links[1], self._kind)
+        heard = [received(side) for side in self.sides]
+        for side, link, end, other in zip(
+            self.sides, links, ends, reversed(heard), strict=True
+        ):
+            assert side.mux.can_resume(other)
+            side.link, side.transport = link, end
+            side.mux.resume(link, other, 0)
 
     def turn(self, size: int = ROOM) -> bool:
         """

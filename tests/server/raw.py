@@ -119,10 +119,10 @@ class RawClient(Protocol):
 
     def take(self, kind: FrameKind, message: type[_Message]) -> _Message:
         """
-        Take the next frame, pings aside, which is of this kind.
+        Take the next frame, pings and the like aside, which is of this kind.
         """
         frame = self.frames.pop(0)
-        while frame.kind in (FrameKind.PING, FrameKind.PONG):
+        while frame.kind in (FrameKind.PING, FrameKind.PONG, FrameKind.ACK):
             frame = self.frames.pop(0)
         if frame.kind is not kind:
             raise AssertionError(f"{frame} came, not {kind.name}")

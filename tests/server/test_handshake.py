@@ -99,13 +99,6 @@ class RefusalTests(HandshakeCase):
         self.client.ask()
         self.check_refused(Code.PROTOCOL, "TUNNEL_OPEN while start")
 
-    def test_resumption(self) -> None:
-        """
-        C{RESUME} has a number and no meaning yet.
-        """
-        self.client.send(FrameKind.RESUME, b"\x80")
-        self.check_refused(Code.PROTOCOL, "RESUME while start")
-
     def test_large_frame(self) -> None:
         """
         A frame that is too large is refused by its header.

@@ -58,6 +58,7 @@ SHAPES: dict[FrameKind, tuple[bool, int, int]] = {
     FrameKind.PING: (False, 8, 8),
     FrameKind.PONG: (False, 8, 8),
     FrameKind.ACK: (False, 8, 8),
+    FrameKind.RESUMED: (False, 1, 16384),
     FrameKind.GOAWAY: (False, 1, 65536),
 }
 

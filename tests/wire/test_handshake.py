@@ -36,6 +36,8 @@ from reitunnel.wire.messages import (
     Ended,
     Hello,
     Response,
+    Resume,
+    Resumed,
     Welcome,
     encode_message,
 )
@@ -60,6 +62,8 @@ WELCOME = Welcome(
 REFUSAL = Ended(Code.AUTHENTICATION, "no")
 ATTACH = Attach([1], b"s" * 16, 7, b"n" * 32)
 ATTACHED = Attached(b"p" * 32)
+RESUME = Resume([1], b"s" * 16, 7, b"n" * 32)
+RESUMED = Resumed(9, b"p" * 32)
 
 MESSAGES: dict[FrameKind, Struct] = {
     FrameKind.HELLO: HELLO,
@@ -69,6 +73,8 @@ MESSAGES: dict[FrameKind, Struct] = {
     FrameKind.REFUSED: REFUSAL,
     FrameKind.ATTACH: ATTACH,
     FrameKind.ATTACHED: ATTACHED,
+    FrameKind.RESUME: RESUME,
+    FrameKind.RESUMED: RESUMED,
 }
 # What may be said in each phase, and by whom: docs/protocol.md, "Handshake".
 SERVER_SAYS = {
@@ -90,11 +96,26 @@ SERVER_SAYS = {
         FrameKind.REFUSED: Phase.REFUSED,
     },
     Phase.ATTACHED: {},
+    Phase.RESUMING: {
+        FrameKind.CHALLENGE: Phase.ANSWERING,
+        FrameKind.REFUSED: Phase.REFUSED,
+    },
+    Phase.ANSWERING: {FrameKind.REFUSED: Phase.REFUSED},
+    Phase.ANSWERED: {
+        FrameKind.RESUMED: Phase.RESUMED,
+        FrameKind.REFUSED: Phase.REFUSED,
+    },
+    Phase.RESUMED: {},
     Phase.REFUSED: {},
 }
+NEXT_LINK = (Phase.RESUMING, Phase.ANSWERING, Phase.ANSWERED, Phase.RESUMED)
 DATA_LINK = (Phase.ATTACHING, Phase.PROVING, Phase.PROVEN, Phase.ATTACHED)
 CLIENT_SAYS = {
-    Phase.START: {FrameKind.HELLO: Phase.ASKED, FrameKind.ATTACH: Phase.ATTACHING},
+    Phase.START: {
+        FrameKind.HELLO: Phase.ASKED,
+        FrameKind.ATTACH: Phase.ATTACHING,
+        FrameKind.RESUME: Phase.RESUMING,
+    },
     Phase.ASKED: {},
     Phase.CHALLENGED: {FrameKind.RESPONSE: Phase.ASKED},
     Phase.WELCOMED: {},
@@ -102,6 +123,10 @@ CLIENT_SAYS = {
     Phase.PROVING: {FrameKind.RESPONSE: Phase.PROVEN},
     Phase.PROVEN: {},
     Phase.ATTACHED: {},
+    Phase.RESUMING: {},
+    Phase.ANSWERING: {FrameKind.RESPONSE: Phase.ANSWERED},
+    Phase.ANSWERED: {},
+    Phase.RESUMED: {},
     Phase.REFUSED: {},
 }
 
@@ -134,10 +159,17 @@ def client_in(phase: Phase) -> ClientHandshake:
             client.receive(any_frame(FrameKind.CHALLENGE))
         if phase in (Phase.PROVEN, Phase.ATTACHED):
             client.respond(CHOICE)
+    elif phase in NEXT_LINK:
+        client.resume(RESUME)
+        if phase is not Phase.RESUMING:
+            client.receive(any_frame(FrameKind.CHALLENGE))
+        if phase in (Phase.ANSWERED, Phase.RESUMED):
+            client.respond(CHOICE)
     elif phase is not Phase.START:
         client.hello(HELLO)
     last = {
         Phase.ATTACHED: FrameKind.ATTACHED,
+        Phase.RESUMED: FrameKind.RESUMED,
         Phase.CHALLENGED: FrameKind.CHALLENGE,
         Phase.WELCOMED: FrameKind.WELCOME,
         Phase.REFUSED: FrameKind.REFUSED,
@@ -159,6 +191,12 @@ def server_in(phase: Phase) -> ServerHandshake:
             server.challenge(OFFER)
         if phase in (Phase.PROVEN, Phase.ATTACHED):
             server.receive(any_frame(FrameKind.RESPONSE))
+    elif phase in NEXT_LINK:
+        server.receive(any_frame(FrameKind.RESUME))
+        if phase is not Phase.RESUMING:
+            server.challenge(OFFER)
+        if phase in (Phase.ANSWERED, Phase.RESUMED):
+            server.receive(any_frame(FrameKind.RESPONSE))
     elif phase is not Phase.START:
         server.receive(any_frame(FrameKind.HELLO))
     if phase is Phase.CHALLENGED:
@@ -167,6 +205,8 @@ def server_in(phase: Phase) -> ServerHandshake:
         server.welcome(WELCOME)
     elif phase is Phase.ATTACHED:
         server.attached(ATTACHED)
+    elif phase is Phase.RESUMED:
+        server.resumed(RESUMED)
     elif phase is Phase.REFUSED:
         server.refuse(Code.AUTHENTICATION, "no")
     assert server.phase is phase
@@ -206,6 +246,20 @@ class ExchangeTests(SynchronousTestCase):
         self.assertEqual((True, True), (client.over, server.over))
         self.assertIs(Phase.ATTACHED, client.phase)
         self.assertIs(Phase.ATTACHED, server.phase)
+
+    def test_next_link(self) -> None:
+        client, server = ClientHandshake(), ServerHandshake()
+        challenge = Challenge(["HMAC-SHA-256"], b"c" * 32)
+        response = Response("HMAC-SHA-256", b"p" * 32)
+        self.assertEqual(RESUME, server.receive(read(client.resume(RESUME))))
+        self.assertEqual(challenge, client.receive(read(server.challenge(challenge))))
+        self.assertEqual(response, server.receive(read(client.respond(response))))
+        self.assertEqual((False, False), (client.over, server.over))
+        last = server.resumed(RESUMED)
+        self.assertEqual(RESUMED, client.receive(read(last)))
+        self.assertEqual((True, True), (client.over, server.over))
+        sent = len(encode_message(FrameKind.CHALLENGE, challenge)) + len(last)
+        self.assertEqual(sent, client.heard)
 
     def test_refused(self) -> None:
         client, server = ClientHandshake(), ServerHandshake()
@@ -281,6 +335,9 @@ class TableTests(SynchronousTestCase):
             attach = partial(client.attach, ATTACH)
             self.says(client, FrameKind.ATTACH, attach, table.get(FrameKind.ATTACH))
             client = client_in(phase)
+            resume = partial(client.resume, RESUME)
+            self.says(client, FrameKind.RESUME, resume, table.get(FrameKind.RESUME))
+            client = client_in(phase)
             respond = partial(client.respond, CHOICE)
             self.says(
                 client, FrameKind.RESPONSE, respond, table.get(FrameKind.RESPONSE)
@@ -292,6 +349,7 @@ class TableTests(SynchronousTestCase):
                 FrameKind.CHALLENGE,
                 FrameKind.WELCOME,
                 FrameKind.ATTACHED,
+                FrameKind.RESUMED,
                 FrameKind.REFUSED,
             ):
                 server = server_in(phase)
@@ -299,6 +357,7 @@ class TableTests(SynchronousTestCase):
                     FrameKind.CHALLENGE: partial(server.challenge, OFFER),
                     FrameKind.WELCOME: partial(server.welcome, WELCOME),
                     FrameKind.ATTACHED: partial(server.attached, ATTACHED),
+                    FrameKind.RESUMED: partial(server.resumed, RESUMED),
                     FrameKind.REFUSED: partial(
                         server.refuse, Code.AUTHENTICATION, "no"
                     ),
@@ -311,6 +370,7 @@ class VersionTests(SynchronousTestCase):
         self.assertEqual(1, common_version(Hello([1], "x")))
         self.assertEqual(1, common_version(Hello([3, 2, 1], "x")))
         self.assertEqual(1, common_version(ATTACH))
+        self.assertEqual(1, common_version(RESUME))
 
     def test_none_in_common(self) -> None:
         self.assertIsNone(common_version(Hello([0, 2], "x")))

@@ -23,6 +23,7 @@ from reitunnel.wire.events import (
     TunnelRequested,
 )
 from reitunnel.wire.frames import FrameKind, FrameReader, encode_frame
+from reitunnel.wire.journal import Journal
 from reitunnel.wire.messages import (
     Ended,
     StreamOpen,
@@ -57,6 +58,7 @@ SENDERS: dict[FrameKind, str] = {
     FrameKind.SWITCH: "client server",
     FrameKind.PING: "client server",
     FrameKind.PONG: "client server",
+    FrameKind.ACK: "client server",
     FrameKind.GOAWAY: "client server",
 }
 MESSAGE_KINDS: Final = (
@@ -212,14 +214,25 @@ def _writable(stream: Stream) -> bool:
 class OutOfTurnTests(SynchronousTestCase):
     def setUp(self) -> None:
         self.peers = Peers(LIMITS, LIMITS)
+        for peer in self.peers.both:
+            peer.session.journal = Journal(1 << 20)
         self.peers.open_tunnel()
         self.peers.open_stream()
 
+    def test_no_resumption(self) -> None:
+        """
+        A session that cannot be resumed has nothing to acknowledge.
+        """
+        self.peers.client.session.journal = None
+        error: RemoteProtocolError = self.assertRaises(
+            RemoteProtocolError, self.peers.client.hear, good_frame(FrameKind.ACK)
+        )
+        self.assertEqual("ACK is out of turn", error.reason)
+
     def test_every_kind_from_each_side(self) -> None:
         """
-        Each side takes what only the other may send, and nothing else. The
-        reserved kinds (RESUME, ACK) are refused by both, and so is another
-        handshake.
+        Each side takes what only the other may send, and nothing else. Another
+        handshake is refused by both.
         """
         for kind in FrameKind:
             for side in ("client", "server"):

@@ -24,6 +24,8 @@ from reitunnel.wire.messages import (
     Ended,
     Hello,
     Response,
+    Resume,
+    Resumed,
     StreamOpen,
     TunnelEnded,
     TunnelOpen,
@@ -65,6 +67,13 @@ LEAST: dict[type[Struct], dict[str, Any]] = {
         "nonce": b"n" * 32,
     },
     Attached: {"proof": b"p" * 32},
+    Resume: {
+        "versions": [1],
+        "session": b"s" * 16,
+        "received": (1 << 63) - 1,
+        "nonce": b"n" * 32,
+    },
+    Resumed: {"received": 0, "proof": b"p" * 32},
     Ended: {"code": 0},
     TunnelOpen: {"tunnel": 1, "type": "tcp"},
     TunnelOpened: {"tunnel": 0xFFFFFFFF, "host": "::1", "port": 65535},
@@ -79,6 +88,7 @@ codes = st.integers(0, 0xFFFF)
 names = st.lists(texts, max_size=4)
 seconds = st.floats(0, 86400, exclude_min=True)
 counts = st.integers(0, 0xFFFFFFFF)
+totals = st.integers(0, (1 << 63) - 1)
 
 messages = st.one_of(
     st.builds(
@@ -102,6 +112,7 @@ messages = st.one_of(
         counts,
         counts,
         counts,
+        st.floats(0, 86400),
         names,
         texts,
     ),
@@ -113,6 +124,14 @@ messages = st.one_of(
         st.binary(min_size=32, max_size=32),
     ),
     st.builds(Attached, st.binary(min_size=32, max_size=32)),
+    st.builds(
+        Resume,
+        st.lists(st.integers(1, 9), min_size=1, max_size=4),
+        st.binary(min_size=16, max_size=16),
+        totals,
+        st.binary(min_size=32, max_size=32),
+    ),
+    st.builds(Resumed, totals, st.binary(min_size=32, max_size=32)),
     st.builds(Ended, codes, texts),
     st.builds(
         TunnelOpen,

@@ -17,9 +17,14 @@ from reitunnel.auth.scram import NO_BINDING, ServerFirst
 from reitunnel.errors import Code, RemoteProtocolError
 from reitunnel.wire import messages
 from reitunnel.wire.frames import FrameKind, FrameReader, encode_frame, encode_header
-from reitunnel.wire.handshake import ServerHandshake
-from reitunnel.wire.messages import Attach, Challenge, Hello, Response, Welcome
-from reitunnel.wire.proofs import client_proof, server_proof
+from reitunnel.wire.handshake import FromClient, ServerHandshake
+from reitunnel.wire.messages import Challenge, Hello, Response, Welcome
+from reitunnel.wire.proofs import (
+    client_proof,
+    client_resumes,
+    server_proof,
+    server_resumes,
+)
 from tests.quality.fences import Block, fenced_blocks
 from tests.wire.example import (
     SERVER_NONCE,
@@ -41,6 +46,8 @@ MESSAGES: dict[str, type[Struct]] = {
     "`WELCOME`": messages.Welcome,
     "`ATTACH`": messages.Attach,
     "`ATTACHED`": messages.Attached,
+    "`RESUME`": messages.Resume,
+    "`RESUMED`": messages.Resumed,
     "`TUNNEL_OPEN`": messages.TunnelOpen,
     "`TUNNEL_OPENED`": messages.TunnelOpened,
     "`TUNNEL_REFUSED`, `TUNNEL_CLOSE`": messages.TunnelEnded,
@@ -55,6 +62,8 @@ HANDSHAKE_SENDERS = {
     FrameKind.REFUSED: "server",
     FrameKind.ATTACH: "client",
     FrameKind.ATTACHED: "server",
+    FrameKind.RESUME: "client",
+    FrameKind.RESUMED: "server",
 }
 UNITS = {"KiB": 1 << 10, "MiB": 1 << 20}
 
@@ -198,6 +207,14 @@ class ProofTests(SynchronousTestCase):
             proof = make(secret, attach, challenge, NO_BINDING.input).hex()
             self.assertIn(f"\n{side}  {proof}\n", section("Data links"))
 
+    def test_proofs_of_resumption(self) -> None:
+        resume = messages.Resume([1], b"sixteen random B", 1000, b"\x11" * 32)
+        secret, challenge = b"thirty-two random bytes, for now", b"\x22" * 32
+        binding = NO_BINDING.input
+        client = client_resumes(secret, resume, challenge, binding).hex()
+        server = server_resumes(secret, resume, 2000, challenge, binding).hex()
+        self.assertIn(f"\nclient  {client}\nserver  {server}\n", section("Resumption"))
+
 
 class ProgramTests(SynchronousTestCase):
     """
@@ -212,7 +229,7 @@ class ProgramTests(SynchronousTestCase):
         )
         self.server = ServerHandshake()
 
-    def hear(self, data: bytes) -> Hello | Attach | Response:
+    def hear(self, data: bytes) -> FromClient:
         (frame,) = FrameReader().feed(data)
         return self.server.receive(frame)
 
