@@ -31,6 +31,7 @@ from reitunnel.service.log_files import (
     logs_to_the_terminal,
 )
 from reitunnel.service.logs import LineObserver
+from reitunnel.service.memory import keep_freed_memory
 from reitunnel.service.notices import Notices
 from reitunnel.service.options import ClientOptions, ServerOptions, ServiceOptions
 from reitunnel.service.program import Program, SignalHandler, Terminal
@@ -67,6 +68,7 @@ def makeService(options: ServiceOptions) -> Program:
     # By now twistd has installed the reactor that it was told.
     from twisted.internet import reactor  # noqa: PLC0415  # not before
 
+    keep_freed_memory()
     try:
         return make_program(reactor, options, process_exit)
     except ReitunnelError as error:
