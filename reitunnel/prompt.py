@@ -30,12 +30,14 @@ was in vain.
 
 def prompt_writer(
     transport: ITransport, *, shared: bool = False
-) -> Callable[[bytes], None]:
+) -> Callable[[bytes | bytearray], None]:
     """
     Give what writes to a transport as its C{write} does; but where that is Twisted's
     own socket, and nothing waits to be written to it, the bytes go to the kernel at
     once. That spares a turn of the reactor, and telling the kernel twice what to wait
     for.
+
+    Nobody may change what was written.
 
     @param shared: whether several write to it, so that small writes may come together
         in one turn of the reactor. When they do, they wait for each other.
@@ -43,8 +45,8 @@ def prompt_writer(
     if isinstance(transport, Connection) and hasattr(transport, "_tempDataLen"):
         return _PromptWriter(transport, shared)
 
-    def write(data: bytes) -> None:
-        transport.write(data)
+    def write(data: bytes | bytearray) -> None:
+        transport.write(bytes(data))
 
     return write
 
@@ -64,7 +66,7 @@ class _PromptWriter:
         self._held_back = False
         self._joined = False
 
-    def __call__(self, data: bytes) -> None:
+    def __call__(self, data: bytes | bytearray) -> None:
         transport = self._transport
         # What Twisted holds goes first. It has no public name for a part of it.
         if transport._tempDataLen or transport.dataBuffer:
@@ -78,7 +80,7 @@ class _PromptWriter:
             and transport.connected
             and not (transport.disconnecting or transport.TLS)
         ):
-            sent = transport.writeSomeData(data)
+            sent = transport.writeSomeData(data)  # type: ignore[arg-type]  # says bytes, takes a view of any
             # An error is found once more by the reactor, which knows what to do.
             if isinstance(sent, int) and sent > 0:
                 self._row += sent
@@ -86,7 +88,7 @@ class _PromptWriter:
                     return
                 data = data[sent:]
         self._row = 0
-        transport.write(data)
+        transport.write(bytes(data))
 
     def _hold_back(self, size: int) -> bool:
         """

@@ -5,62 +5,42 @@ The masks of WebSocket frames (RFC 6455, section 5.3).
 from __future__ import annotations
 
 import sys
-from typing import Any, Final, Protocol
+from importlib import import_module
+from typing import Any, Final
 
-from autobahn.websocket import xormasker
+try:
+    # Autobahn's own masker copies what it masks three times, and takes longer to make
+    # than a read to mask. What it is made of does it in place.
+    _compiled: Any = import_module("_nvx_xormasker")
+except ImportError:  # Autobahn has it compiled where it can.
+    _compiled = None
 
-Buffer = bytes | memoryview
-
-_new_native: Final[Any] = xormasker.create_xor_masker  # type: ignore[attr-defined]  # autobahn passes it on
-_IS_NATIVE: Final = _new_native.__module__.startswith("autobahn.nvx")
-"""Whether autobahn's masker is its compiled one. The other works byte by byte."""
-
-_SHORT: Final = 2048
-"""Below this many bytes Python's own arithmetic is quicker than the compiled
-masker, which costs about 2.5 microseconds to make."""
+_SHORT: Final = 128
+"""Below this many bytes Python's own arithmetic is quicker."""
 
 
-class Masker(Protocol):
+def apply_mask(mask: bytes, data: memoryview) -> None:
     """
-    Masks the bytes of one frame, or takes the mask off again.
+    Mask bytes where they are, or take the mask off again.
+
+    @param mask: four bytes, of which the first is for the first byte.
     """
-
-    def process(self, data: Buffer) -> bytes:
-        """
-        Mask the next bytes.
-        """
-
-
-class _ArithmeticMasker:
-    """
-    Masks with Python's own arithmetic.
-    """
-
-    __slots__ = ("_mask",)
-
-    def __init__(self, mask: bytes) -> None:
-        self._mask = mask
-
-    def process(self, data: Buffer) -> bytes:
-        """
-        Mask the next bytes.
-        """
-        size, order = len(data), sys.byteorder
-        key = (self._mask * (size // 4 + 1))[:size]
+    size = len(data)
+    if _compiled is None or size < _SHORT:
+        order = sys.byteorder
+        key = (mask * (size // 4 + 1))[:size]
         masked = int.from_bytes(data, order) ^ int.from_bytes(key, order)
-        shift = size & 3
-        self._mask = self._mask[shift:] + self._mask[:shift]
-        return masked.to_bytes(size, order)
+        data[:] = masked.to_bytes(size, order)
+        return
+    native = _compiled.lib
+    masker = native.nvx_xormask_new(mask)
+    native.nvx_xormask_process(masker, _compiled.ffi.from_buffer(data), size)
+    native.nvx_xormask_free(masker)
 
 
-def new_masker(mask: bytes, size: int) -> Masker:
+def mask_after(mask: bytes, size: int) -> bytes:
     """
-    Make what masks one frame.
-
-    @param mask: four bytes.
-    @param size: how many bytes the frame has.
+    Give the mask of what follows C{size} bytes.
     """
-    if _IS_NATIVE and size >= _SHORT:
-        native: Masker = _new_native(mask, size)
-        return native
-    return _ArithmeticMasker(mask)
+    shift = size & 3
+    return mask[shift:] + mask[:shift]

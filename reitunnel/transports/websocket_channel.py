@@ -33,7 +33,7 @@ from reitunnel.interfaces import ILinkTransport
 from reitunnel.prompt import prompt_writer
 from reitunnel.transports.failures import handshake_problem
 from reitunnel.transports.layers import abort
-from reitunnel.transports.masking import Masker, new_masker
+from reitunnel.transports.masking import apply_mask, mask_after
 from reitunnel.transports.websocket import Buffer, WebSocketTransport
 from reitunnel.transports.websocket_frames import (
     MAX_MESSAGE,
@@ -90,7 +90,7 @@ class LinkChannel(WebSocketAdapterProtocol, WebSocketProtocol):
     websocket_protocol_in_use: str | None
     _transport_details: Any
 
-    _write_below: Callable[[bytes], None]
+    _write_below: Callable[[bytes | bytearray], None]
 
     masks: bool
     """Whether this side masks what it sends: clients do."""
@@ -120,9 +120,9 @@ class LinkChannel(WebSocketAdapterProtocol, WebSocketProtocol):
         self._pong: bytes | None = None
         self._violation: str | None = None
         # Of a whole binary message that has begun: how many bytes are missing,
-        # and what takes the mask off.
+        # and their mask.
         self._missing = 0
-        self._masker: Masker | None = None
+        self._mask = b""
         self._message_size = 0
 
     # From the connection below
@@ -151,8 +151,7 @@ class LinkChannel(WebSocketAdapterProtocol, WebSocketProtocol):
         ):
             # Inside a message, as most of what is read is.
             self._missing -= size
-            masker = self._masker
-            link.deliver(data if masker is None else masker.process(data))
+            link.deliver(self._unmask(data) if self._mask else data)
         elif self.state != _CLOSED:
             self.data = self.data + data if self.data else data
             self.consume()
@@ -217,10 +216,13 @@ class LinkChannel(WebSocketAdapterProtocol, WebSocketProtocol):
             # Not from a generator that can be guessed: whoever chooses the bytes
             # must not choose what goes over the wire (RFC 6455, section 10.3).
             mask = os.urandom(4)
-            head, payload = make_head(size, mask), new_masker(mask, size).process(data)
+            head = make_head(size, mask)
+            message = bytearray(head)
+            message += data
+            apply_mask(mask, memoryview(message)[len(head) :])
+            self._write_below(message)
         else:
-            head, payload = make_head(size), bytes(data)
-        self._write_below(head + payload)
+            self._write_below(b"".join((make_head(size), data)))
 
     def close(self) -> None:
         """
@@ -418,23 +420,32 @@ class LinkChannel(WebSocketAdapterProtocol, WebSocketProtocol):
         size = len(data)
         position = 0
         pieces: list[Buffer] = []
+        masked = not self.masks
         complete = True
         while position < size:
             if not self._missing:
-                head = read_head(self.data, position, masked=not self.masks)
+                head = read_head(self.data, position, masked=masked)
                 if isinstance(head, NoHead):
                     complete = head is NoHead.INCOMPLETE
                     break
-                position, self._missing, mask = head
-                self._masker = new_masker(mask, head.size) if mask else None
+                position, self._missing, self._mask = head
             stop = min(size, position + self._missing)
             piece = data[position:stop]
-            pieces.append(self._masker.process(piece) if self._masker else piece)
+            pieces.append(self._unmask(piece) if masked else piece)
             self._missing -= stop - position
             position = stop
         self.data = self.data[position:]
         self._deliver(b"".join(pieces))
         return complete or not self._wanted()
+
+    def _unmask(self, data: Buffer) -> bytes:
+        """
+        Take the mask off the next bytes of a message.
+        """
+        plain = bytearray(data)
+        apply_mask(self._mask, memoryview(plain))
+        self._mask = mask_after(self._mask, len(plain))
+        return bytes(plain)
 
     def _deliver(self, data: bytes) -> None:
         if data and self._link is not None and self.state == _OPEN:

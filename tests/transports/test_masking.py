@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
-from reitunnel.transports.masking import new_masker
+from reitunnel.transports.masking import apply_mask, mask_after
 
 
 def by_the_rfc(data: bytes, mask: bytes) -> bytes:
@@ -19,25 +19,37 @@ def by_the_rfc(data: bytes, mask: bytes) -> bytes:
 
 
 class MaskTests(SynchronousTestCase):
+    def masked(self, data: bytes, mask: bytes, start: int = 0) -> bytes:
+        """
+        Mask bytes that stand at C{start} among others, which stay as they are.
+        """
+        buffer = bytearray(b"<" * start + data + b">")
+        apply_mask(mask, memoryview(buffer)[start:-1])
+        self.assertEqual(b"<" * start, buffer[:start])
+        self.assertEqual(b">", buffer[-1:])
+        return bytes(buffer[start:-1])
+
     def test_example_of_the_rfc(self) -> None:
-        masker = new_masker(b"\x37\xfa\x21\x3d", 5)
-        self.assertEqual(b"\x7f\x9f\x4d\x51\x58", masker.process(b"Hello"))
+        masked = self.masked(b"Hello", b"\x37\xfa\x21\x3d")
+        self.assertEqual(b"\x7f\x9f\x4d\x51\x58", masked)
 
     @given(
-        st.lists(st.binary(max_size=20), max_size=5), st.binary(min_size=4, max_size=4)
+        st.lists(st.binary(max_size=300), max_size=5),
+        st.binary(min_size=4, max_size=4),
     )
     def test_pieces(self, pieces: list[bytes], mask: bytes) -> None:
-        # Of short frames and of long ones.
-        for size in (1, 100_000):
-            masker = new_masker(mask, size)
-            masked = [masker.process(piece) for piece in pieces]
-            self.assertEqual(by_the_rfc(b"".join(pieces), mask), b"".join(masked))
-            self.assertEqual([len(p) for p in pieces], [len(m) for m in masked])
+        wanted = by_the_rfc(b"".join(pieces), mask)
+        masked = []
+        for piece in pieces:
+            masked.append(self.masked(piece, mask))
+            mask = mask_after(mask, len(piece))
+        self.assertEqual(wanted, b"".join(masked))
 
-    def test_long(self) -> None:
+    def test_sizes_and_places(self) -> None:
         mask = b"\x01\x80\xff\x00"
-        for size in (2047, 2048, 2049, 70001):
+        for size in (0, 1, 127, 128, 129, 2047, 70001):
             data = (b"\x00\x01\x02\xfd\xfe\xff\x7f" * size)[:size]
-            masked = new_masker(mask, size).process(memoryview(data))
-            self.assertEqual(by_the_rfc(data, mask), masked)
-            self.assertEqual(data, new_masker(mask, size).process(masked))
+            for start in (0, 1, 6, 14):
+                masked = self.masked(data, mask, start)
+                self.assertEqual(by_the_rfc(data, mask), masked)
+                self.assertEqual(data, self.masked(masked, mask, start))

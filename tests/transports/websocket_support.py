@@ -11,7 +11,7 @@ from twisted.internet.testing import StringTransport
 from twisted.trial.unittest import SynchronousTestCase
 
 from reitunnel.transports import LinkURL
-from reitunnel.transports.masking import new_masker
+from reitunnel.transports.masking import apply_mask
 from reitunnel.transports.websocket_client import LinkClientFactory
 from reitunnel.transports.websocket_server import LinkServerFactory
 from tests.transports.support import Recorder, RecorderFactory, Wire
@@ -51,7 +51,16 @@ def frame(
         head += struct.pack("!BQ", bit | 127, size)
     if mask is None:
         return head + payload
-    return head + mask + new_masker(mask, size).process(payload)
+    return head + mask + masked(payload, mask)
+
+
+def masked(payload: bytes, mask: bytes) -> bytes:
+    """
+    Mask a payload, or take the mask off.
+    """
+    changed = bytearray(payload)
+    apply_mask(mask, memoryview(changed))
+    return bytes(changed)
 
 
 def frames(data: bytes) -> list[tuple[int, bytes]]:
@@ -70,7 +79,7 @@ def frames(data: bytes) -> list[tuple[int, bytes]]:
             mask, start = data[start : start + 4], start + 4
         payload = data[start : start + size]
         if mask:
-            payload = new_masker(mask, size).process(payload)
+            payload = masked(payload, mask)
         found.append((opcode, payload))
         data = data[start + size :]
     return found
