@@ -18,6 +18,7 @@ from twisted.python.usage import UsageError
 from reitunnel.config import ClientConfig, ServerConfig
 from reitunnel.errors import ReitunnelError, hide_tokens
 from reitunnel.service.building import build_client, build_server
+from reitunnel.service.collecting import SeldomCollections
 from reitunnel.service.exits import (
     MISTAKEN,
     ExitCode,
@@ -101,7 +102,7 @@ def make_program(reactor: Any, options: ServiceOptions, exit_code: ExitCode) -> 
         return kept
 
     hide_traceback_of_not_started()
-    return Program(
+    program = Program(
         reactor,
         run.service,
         run.trouble,
@@ -115,6 +116,8 @@ def make_program(reactor: Any, options: ServiceOptions, exit_code: ExitCode) -> 
         notices=notices,
         reloader=Reloader(reload, run.kept, notices),
     )
+    SeldomCollections().setServiceParent(program)  # type: ignore[no-untyped-call]
+    return program
 
 
 @dataclass(frozen=True, slots=True)
