@@ -33,6 +33,7 @@ from reitunnel.relay import (
     internet_address,
     joined,
 )
+from reitunnel.wire.frames import HEADER_SIZE
 from reitunnel.wire.journal import Journal
 from reitunnel.wire.messages import DIRECT, RESUME, TunnelOpen, Welcome
 from reitunnel.wire.session import Role, Session, SessionLimits
@@ -104,7 +105,7 @@ class ClientSession:
             max_streams=config.limits.max_streams,
             max_window=config.tuning.stream_window,
             max_session_bytes=config.limits.max_session_bytes,
-            chunk=config.tuning.buffer_size,
+            chunk=config.tuning.buffer_size - HEADER_SIZE,
         )
         timeouts = config.timeouts
         self._grace = 0.0

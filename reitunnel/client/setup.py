@@ -4,9 +4,12 @@ Makes what a client needs out of its configuration.
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from reitunnel.auth import ClientAuthenticator, ClientCredentials
 from reitunnel.config import ClientConfig
 from reitunnel.transports import ClientTLS, ClientTransportSettings, TCPOptions
+from reitunnel.wire.frames import HEADER_SIZE
 
 
 def authenticator_from(config: ClientConfig) -> ClientAuthenticator:
@@ -30,12 +33,15 @@ def transport_settings_from(
     """
     Make what the endpoint is told.
 
-    @return: the options of every socket, and the settings of the endpoint.
+    @return: the options of targets' sockets, and the settings of the endpoint.
     @raise CertificateError: when a certificate file cannot be used.
     """
-    options = TCPOptions.of(config.tuning)
+    links = TCPOptions.of(config.tuning)
+    # One read is one frame: with its header it fills what the other side reads, and
+    # the records of TLS.
+    targets = replace(links, read_size=config.tuning.buffer_size - HEADER_SIZE)
     settings = ClientTransportSettings(
-        tcp=options,
+        tcp=links,
         connect_timeout=config.timeouts.connect,
         handshake_timeout=config.timeouts.handshake,
         tls=ClientTLS(
@@ -45,4 +51,4 @@ def transport_settings_from(
             minimum_version=config.tls.minimum_version,
         ),
     )
-    return options, settings
+    return targets, settings

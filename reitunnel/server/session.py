@@ -26,6 +26,7 @@ from reitunnel.server.carrier import AutoCarrier, DirectCarrier, MuxCarrier
 from reitunnel.server.limits import Gauge
 from reitunnel.server.links import DataLinks
 from reitunnel.server.tunnel import PublicTunnel
+from reitunnel.wire.frames import HEADER_SIZE
 from reitunnel.wire.journal import Journal
 from reitunnel.wire.messages import DIRECT, RESUME, Hello, TunnelOpen
 from reitunnel.wire.session import Role, Session, SessionLimits
@@ -151,7 +152,7 @@ class ServerSession:
             max_streams=config.limits.max_streams_per_client,
             max_window=config.tuning.stream_window,
             max_session_bytes=config.limits.max_session_bytes,
-            chunk=config.tuning.buffer_size,
+            chunk=config.tuning.buffer_size - HEADER_SIZE,
         )
         session = Session(Role.SERVER, limits)
         session.direct = self.direct

@@ -4,6 +4,8 @@ Makes what a server needs out of its configuration.
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from twisted.internet.interfaces import IAddress
 
 from reitunnel.auth import CertificatePolicy, ServerAuthenticator, TokenStore
@@ -17,6 +19,7 @@ from reitunnel.transports import (
     ServerTransportSettings,
     TCPOptions,
 )
+from reitunnel.wire.frames import HEADER_SIZE
 
 
 def authenticator_from(config: ServerConfig) -> ServerAuthenticator:
@@ -43,12 +46,15 @@ def transport_settings_from(
     Make what the endpoints of links are told.
 
     @param descriptors: told of each connection.
-    @return: the options of every socket, the settings of the endpoints, and the
-        admission that they ask.
+    @return: the options of visitors' sockets, the settings of the endpoints, and
+        the admission that they ask.
     @raise CertificateError: when a certificate file cannot be used.
     """
     tuning, limits, auth = config.tuning, config.limits, config.auth
-    options = TCPOptions.of(tuning)
+    links = TCPOptions.of(tuning)
+    # One read is one frame: with its header it fills what the other side reads, and
+    # the records of TLS.
+    visitors = replace(links, read_size=tuning.buffer_size - HEADER_SIZE)
     admission = Admission(
         limits.max_handshakes,
         limits.max_handshakes_per_address,
@@ -63,13 +69,13 @@ def transport_settings_from(
             minimum_version=config.tls.minimum_version,
         )
     settings = ServerTransportSettings(
-        tcp=options,
+        tcp=links,
         handshake_timeout=config.timeouts.handshake,
         certificates=certificates,
         admission=admission,
         backlog=tuning.backlog,
     )
-    return options, settings, admission
+    return visitors, settings, admission
 
 
 def default_bind_of(address: IAddress) -> str:

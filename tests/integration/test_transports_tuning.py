@@ -13,6 +13,7 @@ from twisted.internet.interfaces import IReactorFDSet
 from twisted.internet.tcp import Connection
 
 from reitunnel.config import TUNING_PRESETS
+from reitunnel.wire.frames import HEADER_SIZE
 from tests.integration.streaming import Echo, StreamTestCase, port_of, until
 
 TCP, SOCKET = socket.IPPROTO_TCP, socket.SOL_SOCKET
@@ -77,7 +78,7 @@ class TuningTests(StreamTestCase):
         )
         for name, each in self.each(ends):
             get = each.getHandle().getsockopt
-            self.assertEqual(16384, each.bufferSize, name)
+            self.assertEqual(self.read_size(16384, name), each.bufferSize, name)
             self.assertFalse(get(TCP, socket.TCP_NODELAY), name)
             self.assertEqual(7, get(TCP, socket.TCP_KEEPIDLE), name)
             # Linux doubles what it is told.
@@ -88,7 +89,7 @@ class TuningTests(StreamTestCase):
         ends = await self.connections({})
         for name, each in self.each(ends):
             get = each.getHandle().getsockopt
-            self.assertEqual(65536, each.bufferSize, name)
+            self.assertEqual(self.read_size(65536, name), each.bufferSize, name)
             self.assertTrue(get(TCP, socket.TCP_NODELAY), name)
             self.assertEqual(30, get(TCP, socket.TCP_KEEPIDLE), name)
 
@@ -96,7 +97,8 @@ class TuningTests(StreamTestCase):
         preset = TUNING_PRESETS["latency"]
         ends = await self.connections(dict(preset))
         for name, each in self.each(ends):
-            self.assertEqual(preset["buffer_size"], each.bufferSize, name)
+            buffer_size = preset["buffer_size"]
+            self.assertEqual(self.read_size(buffer_size, name), each.bufferSize, name)
             size = each.getHandle().getsockopt(SOCKET, socket.SO_SNDBUF)
             wanted = preset["send_buffer"]
             self.assertIn(size, (wanted, 2 * wanted), name)
@@ -108,7 +110,15 @@ class TuningTests(StreamTestCase):
         self.assertEqual(2, len(sessions))
         for each in sessions:
             limits = each.mux.session.limits
-            self.assertEqual((8192, 131072), (limits.chunk, limits.max_window))
+            self.assertEqual(8192, limits.chunk + HEADER_SIZE)
+            self.assertEqual(131072, limits.max_window)
+
+    def read_size(self, buffer_size: int, name: str) -> int:
+        """
+        How much is read at a time: of a stream one byte less for each of a frame's
+        header, so that the frame is what the other side reads.
+        """
+        return buffer_size if "links" in name else buffer_size - HEADER_SIZE
 
     def each(self, ends: dict[str, list[Connection]]) -> list[tuple[str, Connection]]:
         """
