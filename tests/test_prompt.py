@@ -86,6 +86,20 @@ class PromptWriterTests(PromptWriterTestCase):
         self.write(b"i")
         self.assertEqual(b"i", self.sink.taken[-1])
 
+    def test_array(self) -> None:
+        """
+        A buffer goes to the kernel as it is; what waits of it is bytes, as Twisted
+        wants them, and so is what other transports get.
+        """
+        self.sink.room = 3
+        self.write(bytearray(b"abcde"))
+        self.sink.room = 1 << 30
+        self.sink.doWrite()
+        self.assertEqual([b"abc", b"de"], self.sink.taken)
+        transport = StringTransport()
+        prompt_writer(transport)(bytearray(b"word"))
+        self.assertEqual(b"word", transport.value())
+
     def test_part_of_what_waits_is_written(self) -> None:
         self.sink.room = 0
         self.write(b"abcd")
