@@ -51,7 +51,7 @@ class PromptWriterTestCase(SynchronousTestCase):
         self.reactor = MemoryReactor()
         self.sink = Sink(self.reactor)
         self.addCleanup(self.sink.close)
-        self.write: Callable[[bytes], None] = prompt_writer(self.sink)
+        self.write: Callable[[bytes | bytearray], None] = prompt_writer(self.sink)
 
     @property
     def waits(self) -> bool:
