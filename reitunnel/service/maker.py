@@ -18,7 +18,6 @@ from twisted.python.usage import UsageError
 from reitunnel.config import ClientConfig, ServerConfig
 from reitunnel.errors import ReitunnelError, hide_tokens
 from reitunnel.service.building import build_client, build_server
-from reitunnel.service.collecting import SeldomCollections
 from reitunnel.service.exits import (
     MISTAKEN,
     ExitCode,
@@ -102,7 +101,7 @@ def make_program(reactor: Any, options: ServiceOptions, exit_code: ExitCode) -> 
         return kept
 
     hide_traceback_of_not_started()
-    program = Program(
+    return Program(
         reactor,
         run.service,
         run.trouble,
@@ -116,8 +115,6 @@ def make_program(reactor: Any, options: ServiceOptions, exit_code: ExitCode) -> 
         notices=notices,
         reloader=Reloader(reload, run.kept, notices),
     )
-    SeldomCollections().setServiceParent(program)  # type: ignore[no-untyped-call]
-    return program
 
 
 @dataclass(frozen=True, slots=True)

@@ -24,7 +24,6 @@ from reitunnel.errors import CertificateError, ConfigError
 from reitunnel.server import Server
 from reitunnel.service import maker
 from reitunnel.service.building import build_client, build_server
-from reitunnel.service.collecting import SeldomCollections
 from reitunnel.service.exits import ExitCode
 from reitunnel.service.logs import LineObserver
 from reitunnel.service.maker import Options, make_program
@@ -91,14 +90,12 @@ class MakeProgramTests(SynchronousTestCase):
         return make_program(MemoryReactorClock(), options, exit_code)
 
     def test_server(self) -> None:
-        service, collections = self.make(*SERVER)
+        [service] = self.make(*SERVER)
         self.assertIsInstance(service, Server)
-        self.assertIsInstance(collections, SeldomCollections)
 
     def test_client(self) -> None:
-        service, collections = self.make(*CLIENT)
+        [service] = self.make(*CLIENT)
         self.assertIsInstance(service, Client)
-        self.assertIsInstance(collections, SeldomCollections)
 
     def test_log(self) -> None:
         """
