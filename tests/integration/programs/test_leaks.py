@@ -157,23 +157,42 @@ class LeakTests(TunnelTestCase):
         """
         await self.check_visitors(DIRECT_CONNECTIONS, "direct")
 
-    async def test_reconnects(self) -> None:
+    async def check_cuts(self, line: str, **keys: Any) -> Running:
         """
         A client whose links are cut off, again and again, and its server.
+
+        @param line: what the client says when it is back.
+        @param keys: more keys of the client.
+        @return: the server.
         """
         relay = CuttingRelay(self.deployment.port)
         self.addCleanup(relay.stop)
         server, client, port = await self.begin(
             server=self.way.url("127.0.0.1", await relay.start()),
-            **{"retry.initial_delay": 0.01, "retry.max_delay": 0.01},
+            **{"retry.initial_delay": 0.01, "retry.max_delay": 0.01, **keys},
         )
         before = [await self.at_rest(each) for each in (server, client)]
+        said = len(re.findall(line, client.output))
         for number in range(RECONNECTS):
             relay.cut()
-            await public_port(client, self.target, number + 2)
+            await client.wait_for(line, said + number + 1)
             await self.fetch(port, 1)
         for program, had in zip((server, client), before, strict=True):
             await self.check_same(program, had)
+        return server
+
+    async def test_resumptions(self) -> None:
+        """
+        The session goes on over other links.
+        """
+        server = await self.check_cuts("the link to .* is back after")
+        self.check_sessions(server, 0)
+
+    async def test_reconnects(self) -> None:
+        """
+        Each link has a session of its own.
+        """
+        server = await self.check_cuts("is open: ", **{"timeouts.resume": 0})
         self.check_sessions(server, RECONNECTS)
 
     async def test_clients(self) -> None:
@@ -181,7 +200,8 @@ class LeakTests(TunnelTestCase):
         Clients that are killed and come back leave nothing on the server.
         """
         restarts = RESTARTS_ONE if self.way == WSS else RESTARTS
-        server, _, _ = await self.begin()
+        # Sessions of clients that are killed would wait for them.
+        server, _, _ = await self.begin(**{"timeouts.resume": 0})
         ports = {f"client-{number}": free_port() for number in range(_AT_ONCE)}
         # The first of them may make what stays for good.
         await self.run_clients(ports)
