@@ -5,6 +5,7 @@ VENV ?= .venv
 BIN = $(VENV)/bin
 PIP_INSTALL = $(BIN)/python -m pip install --quiet --disable-pip-version-check
 TRIAL = $(BIN)/python -m twisted.trial
+JOBS ?= $(shell getconf _NPROCESSORS_ONLN)
 
 # For mypy; ruff finds the same by itself.
 SOURCES = reitunnel tests $(shell find twisted examples benchmarks -name '*.py' 2>/dev/null)
@@ -28,11 +29,11 @@ help:
 demo: $(VENV)/.installed
 	$(BIN)/reitunnel demo --once
 
-test: lint
-	$(TRIAL) tests
+test: lint test-unit
+	$(TRIAL) tests.integration
 
 test-unit: $(VENV)/.installed-test
-	$(TRIAL) $(UNIT_TESTS)
+	$(TRIAL) --jobs=$(JOBS) $(UNIT_TESTS)
 
 lint: $(VENV)/.installed-test
 	$(BIN)/ruff check

@@ -46,13 +46,21 @@ class Result:
 
 def read_result(output: str) -> Result | None:
     """
-    The result of the last run of trial in some output, or L{None} if no test ran:
+    The results of all runs of trial in some output together, or L{None} if no test ran:
     trial then leaves out the line with the number.
     """
-    summaries = list(_SUMMARY.finditer(output))
-    if not summaries:
+    results = [_read(summary) for summary in _SUMMARY.finditer(output)]
+    if not results:
         return None
-    summary = summaries[-1]
+    return Result(
+        verdict="PASSED" if all(result.good for result in results) else "FAILED",
+        passed=sum(result.passed for result in results),
+        failed=sum(result.failed for result in results),
+        skipped=sum(result.skipped for result in results),
+    )
+
+
+def _read(summary: re.Match[str]) -> Result:
     counts = {
         name: int(number)
         for name, _, number in (

@@ -112,9 +112,14 @@ class ClosingLineTests(SynchronousTestCase):
             self.closing("make: *** [Makefile:1: lint] Error 1\n"),
         )
 
-    def test_last_summary_counts(self) -> None:
-        output = trial_output("fails") + trial_output("passes") + "and then some\n"
-        self.assertEqual((0, "1 passed, 0 failed\n", ""), self.closing(output))
+    def test_runs_together(self) -> None:
+        output = trial_output("passes", "skips") + trial_output("passes") + "and more\n"
+        closing = "2 passed, 0 failed, 1 skipped\n"
+        self.assertEqual((0, closing, ""), self.closing(output))
+
+    def test_one_of_two_runs_failed(self) -> None:
+        output = trial_output("fails") + trial_output("passes")
+        self.assertEqual((1, "1 passed, 1 failed\n", ""), self.closing(output))
 
     def test_failed_run_has_a_failure(self) -> None:
         """

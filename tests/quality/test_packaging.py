@@ -6,6 +6,7 @@ twistd plugin.
 from __future__ import annotations
 
 import ast
+import os
 import re
 import shutil
 import subprocess
@@ -20,6 +21,8 @@ from twisted.trial.unittest import SynchronousTestCase
 ROOT = Path(__file__).resolve().parents[2]
 SOURCES = ("setup.cfg", "pyproject.toml", "README.md", "LICENSE")
 PACKAGES = ("reitunnel", "twisted")
+
+_PATH = "PYTHONPATH"
 
 PLUGINS = """
 from twisted.application.service import IServiceMaker
@@ -80,9 +83,12 @@ def run(*command: str | Path, directory: Path) -> str:
     @return: what it printed.
     @raise AssertionError: if it failed.
     """
+    # Trial puts this checkout on the path of the processes that it divides tests over.
+    environment = {key: value for key, value in os.environ.items() if key != _PATH}
     done = subprocess.run(
         command,
         cwd=directory,
+        env=environment,
         stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
