@@ -321,6 +321,65 @@ class IErrorHook(Interface):
         """
 
 
+class IHookHost(Interface):
+    """
+    Whom a hook reports to, apart from its events: the manager that it is registered
+    with. Call it in the reactor's thread only.
+    """
+
+    name: str = Attribute("The name that the hook has in messages.")
+    reactor: Any = Attribute(
+        "The reactor: an L{IReactorTime}, and whatever else the program's provides."
+    )
+
+    def failed(event: str, error: BaseException) -> None:
+        """
+        Something failed after the call of an event was over: log it, count it, and
+        tell the hooks for errors.
+
+        @param event: the method's name.
+        """
+
+    def dropped(event: str, count: int) -> None:
+        """
+        Calls of an event came to nothing because there were too many: count them, and
+        log that now and then.
+        """
+
+    def worked(event: str, seconds: float) -> None:
+        """
+        An event has taken time in another thread: count that.
+        """
+
+
+class IBackgroundHook(Interface):
+    """
+    A hook with work of its own between the events: timers, threads, files,
+    connections. It provides one or more of the interfaces of events too.
+    """
+
+    def attach(host: IHookHost) -> None:
+        """
+        The hook is being registered, and is about to be told of events. Raising
+        refuses that.
+        """
+
+    def finish() -> Decision:
+        """
+        The server or client has stopped: bring to an end what was begun, and let go
+        of what is held. It has C{timeouts.hook} for that, and is cancelled then. If
+        the server or client is started again, events come again, without L{attach}.
+        """
+
+
+class IReactorHook(Interface):
+    """
+    A hook that uses the reactor in the calls of events: it must not be called in
+    another thread, so L{reitunnel.hooks.AsyncHook} does not take it. It has no
+    methods.
+    """
+
+
 class IHookFactory(Interface):
     """
     Builds a hook from a configuration file. Ship one as a Twisted plugin, and

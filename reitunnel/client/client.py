@@ -89,6 +89,7 @@ class Client(Service):
             reactor,
             strategy=Strategy(config.hook_strategy),
             timeout=config.timeouts.hook,
+            slow=config.timeouts.slow_hook,
         )
         tables = [table.table() for table in config.hooks]
         for hook in (*build_hooks(tables, reactor), *hooks):
@@ -396,6 +397,7 @@ class Client(Service):
         self._disappoint(
             SessionRefused(Code.SHUTDOWN, reason), TunnelRefused(Code.SHUTDOWN, reason)
         )
+        await self.hooks.finish()
         self._given_up = None
         self._stopped = True
         over, self._over = self._over, []

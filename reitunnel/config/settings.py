@@ -209,6 +209,7 @@ class ServerTimeouts(Settings, frozen=True, kw_only=True):
     heartbeat_timeout: Seconds = 30.0
     stream_open: Seconds = 30.0
     hook: Seconds = 5.0
+    slow_hook: Seconds = 0.1
     drain: Annotated[float, Meta(ge=0, le=86400)] = 10.0
 
 
@@ -227,6 +228,7 @@ class ClientTimeouts(Settings, frozen=True, kw_only=True):
     heartbeat_timeout: Seconds = 30.0
     target: Seconds = 10.0
     hook: Seconds = 5.0
+    slow_hook: Seconds = 0.1
     drain: Annotated[float, Meta(ge=0, le=86400)] = 10.0
 
 

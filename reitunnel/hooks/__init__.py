@@ -10,8 +10,9 @@ from reitunnel.hooks.asking import Asking, Owed, watch
 from reitunnel.hooks.base import BaseHook
 from reitunnel.hooks.calls import NOTHING_OPENED, Opened
 from reitunnel.hooks.data import DataSink
+from reitunnel.hooks.deciding import GIVEN_UP
 from reitunnel.hooks.decisions import Strategy
-from reitunnel.hooks.manager import GIVEN_UP, HookManager
+from reitunnel.hooks.manager import HookManager
 from reitunnel.hooks.plugins import build_hooks, load_hook_factories
 
 __all__ = [

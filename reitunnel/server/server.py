@@ -104,6 +104,7 @@ class Server(Service):
             reactor,
             strategy=Strategy(config.hook_strategy),
             timeout=config.timeouts.hook,
+            slow=config.timeouts.slow_hook,
         )
         tables = [table.table() for table in config.hooks]
         for hook in (*build_hooks(tables, reactor), *hooks):
@@ -450,6 +451,8 @@ class Server(Service):
         self.pipes.clear()
         if was_up:
             self.hooks.notify_server_stop(self._opened, self)
+        await self.hooks.finish()
+        if was_up:
             self._log.info("stopped")
         self._reset()
 
