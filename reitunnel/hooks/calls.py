@@ -5,7 +5,7 @@ checked once, at registration.
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from inspect import isasyncgenfunction, iscoroutine, iscoroutinefunction
 from typing import Any, NewType
@@ -37,13 +37,13 @@ HOOK_INTERFACES: tuple[type[Interface], ...] = (
 )
 """Every interface of events that a hook can provide."""
 
-WRAPPED = "wrapped_hook"
-"""The attribute by which a wrapper has the hook that it wraps."""
-
-DECISIONS = frozenset(
-    {"on_server_start", "on_client_connect", "on_tunnel_open", "on_stream_open"}
-)
-"""The events that a hook may refuse."""
+PAIRS: Mapping[str, str] = {
+    "on_server_start": "on_server_stop",
+    "on_client_connect": "on_client_disconnect",
+    "on_tunnel_open": "on_tunnel_close",
+    "on_stream_open": "on_stream_close",
+}
+"""The events that a hook may refuse, and the closes that answer them."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -194,12 +194,13 @@ def inspect_hook(hook: object, tallies: Tallies) -> RegisteredHook:
 
 def name_of_hook(hook: object) -> str:
     """
-    What to call a hook that nobody has named: its class; of a wrapper, the class of
-    what it wraps.
+    What to call a hook that nobody has named: its class, unless it has a
+    C{hook_name}; of a wrapper, the same of the C{wrapped_hook}.
     """
-    while hasattr(hook, WRAPPED):
-        hook = getattr(hook, WRAPPED)
-    return type(hook).__name__
+    while (wrapped := getattr(hook, "wrapped_hook", None)) is not None:
+        hook = wrapped
+    name = getattr(hook, "hook_name", None)
+    return name if isinstance(name, str) else type(hook).__name__
 
 
 def misuse(event: str, returned: object) -> TypeError | None:
@@ -238,7 +239,7 @@ def _verify_kind(hook: object, event: str) -> None:
     where = f"{type(hook).__name__}.{event}"
     if isasyncgenfunction(method):
         raise InvalidHook(f"{where} is an asynchronous generator")
-    if event not in DECISIONS and iscoroutinefunction(method):
+    if event not in PAIRS and iscoroutinefunction(method):
         raise InvalidHook(f"{where} is a coroutine, and nobody waits for it")
 
 
