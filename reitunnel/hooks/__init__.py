@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from reitunnel.hooks.asking import Asking, Owed, watch
 from reitunnel.hooks.base import BaseHook
+from reitunnel.hooks.building import build_hooks
 from reitunnel.hooks.calls import NOTHING_OPENED, Opened
 from reitunnel.hooks.combining import CombinedHook
 from reitunnel.hooks.data import DataSink
@@ -16,7 +17,7 @@ from reitunnel.hooks.decisions import Strategy
 from reitunnel.hooks.holding import AggregatingHook, SampledHook
 from reitunnel.hooks.manager import HookManager
 from reitunnel.hooks.off_thread import AsyncHook
-from reitunnel.hooks.plugins import build_hooks, load_hook_factories
+from reitunnel.hooks.plugins import HookPlugins, find_hook_plugins, load_hook_factories
 from reitunnel.hooks.statistics import HookStatistics
 from reitunnel.hooks.threads import Threads
 from reitunnel.hooks.wrapping import HookWrapper
@@ -31,6 +32,7 @@ __all__ = [
     "CombinedHook",
     "DataSink",
     "HookManager",
+    "HookPlugins",
     "HookStatistics",
     "HookWrapper",
     "Opened",
@@ -39,6 +41,7 @@ __all__ = [
     "Strategy",
     "Threads",
     "build_hooks",
+    "find_hook_plugins",
     "load_hook_factories",
     "watch",
 ]

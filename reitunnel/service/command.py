@@ -24,6 +24,7 @@ from reitunnel.service.exits import (
     explain,
     process_exit,
 )
+from reitunnel.service.hook_list import HooksOptions, list_hooks
 from reitunnel.service.options import ClientOptions, CommandOptions, ServerOptions
 from reitunnel.service.tokens import TokenOptions, make_token
 
@@ -48,6 +49,7 @@ class ReitunnelOptions(CommandOptions):
         ["demo", None, DemoOptions, "See a tunnel work, on this machine alone"],
         ["token", None, TokenOptions, "Make a token for a client"],
         ["check", None, CheckOptions, "Check a configuration file"],
+        ["hooks", None, HooksOptions, "List the hooks that are installed"],
     ]
 
 
@@ -116,6 +118,8 @@ def _run(given: list[str], out: TextIO, err: TextIO) -> int:
     if command == "check":
         check = _parsed(CheckOptions(), command, arguments)
         return check_file(check, out, _reactor())
+    if command == "hooks":
+        return list_hooks(_parsed(HooksOptions(), command, arguments), out)
     if command == "demo":
         demo = _parsed(DemoOptions(), command, arguments)
         return run_demo(demo, out, err, _reactor())
