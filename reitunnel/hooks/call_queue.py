@@ -259,10 +259,11 @@ class CallQueue:
             # It was given up.
             return
         self._count_off(work.calls)
+        others = self._lanes.ready
         waiting = self._lanes.give_back(key)
-        if waiting >= MOST_CALLS or self._drains or self._questions:
+        if others or waiting >= MOST_CALLS or self._drains or self._questions:
             self._begin()
-        elif self._timer is None and (waiting or self._last or self._lanes.ready):
+        elif self._timer is None and (waiting or self._last):
             self._begin_soon()
 
     def _count_off(self, calls: Counter[str]) -> None:

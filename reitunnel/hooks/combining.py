@@ -86,7 +86,7 @@ class CombinedHook(HookWrapper):
         wanted = []
         for interface in HOOK_INTERFACES:
             events = interface.names()
-            if any(wants(hook, event) for hook in hooks for event in events):
+            if any(interface.providedBy(hook) for hook in hooks):
                 wanted.append(interface)
                 for event in events:
                     if not any(wants(hook, event) for hook in hooks):

@@ -109,13 +109,12 @@ def find_hook_plugins(package: ModuleType | None = None) -> HookPlugins:
             continue
         for factory in factories:
             reason = _what_is_wrong(factory)
-            if not reason and factory.name in found:
-                other = origin(found[factory.name])
-                reason = f'its name "{factory.name}" is that of {other} too'
             if reason:
                 broken.append(BrokenPlugin(origin(factory), reason))
-            else:
-                found[factory.name] = factory
+            elif found.setdefault(factory.name, factory) is not factory:
+                other = origin(found[factory.name])
+                reason = f'its name "{factory.name}" is that of {other} too'
+                broken.append(BrokenPlugin(origin(factory), reason))
     return HookPlugins(dict(sorted(found.items())), tuple(broken))
 
 

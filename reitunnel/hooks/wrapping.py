@@ -24,9 +24,9 @@ class HookWrapper:
     """
     A hook that stands before another one. To derive from.
 
-    It provides the interfaces of which the other wants an event. What it does not
-    change are the other's own bound methods, so that they cost nothing more, and the
-    methods of L{BaseHook} that the other has not overridden stay free.
+    It provides the interfaces that the other provides. What it does not change are the
+    other's own bound methods, so that they cost nothing more, and the methods of
+    L{BaseHook} that the other has not overridden stay free.
 
     @ivar wrapped_hook: the other hook.
     @ivar host: whom to report to, once it is registered.
@@ -53,7 +53,7 @@ class HookWrapper:
         own, extra = frozenset(changes), frozenset(also)
         for interface in HOOK_INTERFACES:
             events = interface.names()
-            if interface in extra or any(wants(hook, event) for event in events):
+            if interface in extra or interface.providedBy(hook):
                 provided.append(interface)
                 for event in set(events) - own:
                     setattr(self, event, method_of(hook, event))
