@@ -42,6 +42,10 @@ class HookHost:
         See L{IHookHost.failed}.
         """
         tally = self._tallies.of(event)
+        if event == "on_error":
+            # To tell of it would come back here.
+            self._reports.log_failed(tally, Failure(error))
+            return
         if event not in _FREQUENT:
             self._reports.failed(tally, Failure(error))
             return

@@ -46,6 +46,13 @@ class Reports:
         tally.failures += 1
         self.tell_failed(tally, failure)
 
+    def log_failed(self, tally: Tally, failure: Failure) -> None:
+        """
+        A hook has failed: count it and log it, and tell nobody.
+        """
+        tally.failures += 1
+        self._log_failure(tally, failure)
+
     def tell_failed(self, tally: Tally, failure: Failure) -> None:
         """
         Log a failure that is counted already, and tell the others.
@@ -89,8 +96,7 @@ class Reports:
                 failure = None if mistake is None else Failure(mistake)
             self.took(call.tally, begun)
             if failure is not None:
-                call.tally.failures += 1
-                self._log_failure(call.tally, failure)
+                self.log_failed(call.tally, failure)
 
     def took(self, tally: Tally, begun: float) -> None:
         """

@@ -235,6 +235,18 @@ class NotificationTests(QueueTestCase):
         )
         self.flushLoggedErrors(Broken)
 
+    def test_failure_in_on_error(self) -> None:
+        """
+        It is only logged, or there would be no end to it.
+        """
+        self.register(FailingErrors())
+        self.manager.notify_error(Broken("other"), "elsewhere")
+        for _ in range(3):
+            self.work()
+        self.assertEqual(1, len(self.errors.errors))
+        self.assertEqual(1, self.figures("on_error").failures)
+        self.assertEqual(1, len(self.flushLoggedErrors(Broken)))
+
     def test_exit_in_a_call(self) -> None:
         """
         It ends neither the thread nor the program.
@@ -280,6 +292,11 @@ class Failing(BaseHook):
     def on_data_sent(self, tunnel: ITunnel, count: int) -> None:
         self.calls += 1
         raise self.error
+
+
+class FailingErrors(BaseHook):
+    def on_error(self, error: BaseException, context: str) -> None:
+        raise Broken("error")
 
 
 class BoundTests(QueueTestCase):

@@ -38,11 +38,11 @@ class MainTests(SynchronousTestCase):
     def test_help(self) -> None:
         code, out, err = self.run_main("--help")
         self.assertEqual((0, ""), (code, err))
-        for command in ("server", "client", "demo", "token", "check"):
+        for command in ("server", "client", "demo", "token", "check", "hooks"):
             self.assertRegex(out, rf"\n    {command} +[A-Z]")
 
     def test_help_of_each(self) -> None:
-        for command in ("server", "client", "demo", "token", "check"):
+        for command in ("server", "client", "demo", "token", "check", "hooks"):
             code, out, err = self.run_main(command, "--help")
             self.assertEqual((0, ""), (code, err))
             self.assertRegex(out, rf"\AUsage: (\[twistd -n\] )?reitunnel {command} ")
