@@ -1,6 +1,6 @@
 """
 Hooks: what a data event costs with none, with some that count its bytes, and with
-wrappers around one.
+wrappers around one, and with those that are shipped.
 """
 
 from __future__ import annotations
@@ -19,6 +19,7 @@ from reitunnel.hooks import (
     HookManager,
     SampledHook,
 )
+from reitunnel.hooks.logging import LoggingHook
 from reitunnel.interfaces import ITunnel
 from tests.hooks.fakes import FakeTunnel
 
@@ -97,9 +98,9 @@ def _queued(hook: object, workers: int) -> AsyncHook:
 
 def wrapped() -> dict[str, object]:
     """
-    Give wrapped hooks, by what is around them.
+    Give wrapped hooks, by the names of their cases.
     """
-    return {
+    hooks: dict[str, object] = {
         "SampledHook, 1 in 100": SampledHook(Counter(), 100),
         "SampledHook, 1 in 1": SampledHook(Counter(), 1),
         "AggregatingHook": AggregatingHook(Counter(), 1.0),
@@ -108,6 +109,16 @@ def wrapped() -> dict[str, object]:
         "CombinedHook of 5": CombinedHook(*(Counter() for _ in range(5))),
         "AggregatingHook around AsyncHook": AggregatingHook(_queued(Counter(), 4), 1.0),
     }
+    return {f"a data event, {name}": hook for name, hook in hooks.items()}
+
+
+def shipped() -> dict[str, object]:
+    """
+    Give the hooks that Reitunnel ships and that want data events, by the names of
+    their cases.
+    """
+    hooks: dict[str, object] = {"logging": LoggingHook()}
+    return {f"a data event, the {name} hook": hook for name, hook in hooks.items()}
 
 
 def cases() -> Cases:
@@ -118,7 +129,5 @@ def cases() -> Cases:
         name_of(number): _events(*(Counter() for _ in range(number)))
         for number in COUNTS
     }
-    wrappers = {
-        f"a data event, {name}": _events(hook) for name, hook in wrapped().items()
-    }
-    return counts | wrappers
+    others = {**wrapped(), **shipped()}
+    return counts | {name: _events(hook) for name, hook in others.items()}
