@@ -205,8 +205,11 @@ class HookManager:
                 waiting.append(
                     Deferred.fromCoroutine(self._deciding.finish(hook, tally))
                 )
+        retired = [host for _, host in self._retired]
         await DeferredList(waiting)
         self._report_rest()
+        for host in retired:
+            host.report_rest()
 
     async def decide_server_start(self, server: IServer) -> Opened:
         """
