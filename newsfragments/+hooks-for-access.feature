@@ -1,2 +1,3 @@
 The `auth` hook matches identities too (`identities`), and asks a function of one's own
-about each client (`validator`).
+about each client (`validator`). The hook `addresses` allows and denies clients and
+visitors by networks.

@@ -6,6 +6,7 @@ from __future__ import annotations
 
 from twisted.application.service import ServiceMaker
 
+from reitunnel.hooks.addresses import AddressHookFactory
 from reitunnel.hooks.auth import AuthHookFactory
 from reitunnel.hooks.logging import LoggingHookFactory
 
@@ -15,5 +16,6 @@ service = ServiceMaker(
     "Tunnels from a public server to services behind a NAT",
     "reitunnel",
 )
+addresses_hook = AddressHookFactory()
 auth_hook = AuthHookFactory()
 logging_hook = LoggingHookFactory()
