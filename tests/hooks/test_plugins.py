@@ -34,7 +34,7 @@ class InstalledTests(SynchronousTestCase):
 
     def test_factories(self) -> None:
         factories = load_hook_factories()
-        self.assertEqual(["addresses", "auth", "logging"], [*factories])
+        self.assertEqual(["addresses", "auth", "logging", "policy"], [*factories])
         for name, factory in factories.items():
             verifyObject(IHookFactory, factory)
             verifyObject(IPlugin, factory)

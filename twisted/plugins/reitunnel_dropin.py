@@ -9,6 +9,7 @@ from twisted.application.service import ServiceMaker
 from reitunnel.hooks.addresses import AddressHookFactory
 from reitunnel.hooks.auth import AuthHookFactory
 from reitunnel.hooks.logging import LoggingHookFactory
+from reitunnel.hooks.tunnel_policy import PolicyHookFactory
 
 service = ServiceMaker(
     "Reitunnel",
@@ -19,3 +20,4 @@ service = ServiceMaker(
 addresses_hook = AddressHookFactory()
 auth_hook = AuthHookFactory()
 logging_hook = LoggingHookFactory()
+policy_hook = PolicyHookFactory()
