@@ -39,14 +39,23 @@ class Host(NamedTuple):
     bits: int
     number: int
 
-    def block(self, prefix: int) -> Host:
+    def network(self, prefix: int) -> Network:
         """
-        Give the first address of the network that this one is in.
+        Give the network that this address is in.
 
-        @param prefix: the length of the network's prefix in bits.
+        @param prefix: how many bits the network's addresses have in common.
         """
         shift = self.bits - prefix
-        return Host(self.bits, self.number >> shift << shift)
+        return Network(self.bits, prefix, self.number >> shift << shift)
+
+    def origin(self, ipv6_prefix: int) -> Network:
+        """
+        Give what counts as one place that somebody comes from: an IPv4 address, or a
+        network of IPv6 addresses, because whoever has one of those has them all.
+
+        @param ipv6_prefix: how many bits the addresses of the latter have in common.
+        """
+        return self.network(_V4_BITS if self.bits == _V4_BITS else ipv6_prefix)
 
 
 def parse_host(text: str) -> Host | None:

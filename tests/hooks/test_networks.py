@@ -196,12 +196,20 @@ class HostTests(SynchronousTestCase):
         self.assertEqual(parse_host("fe80::1"), parse_host("fe80::1%eth0"))
 
     @given(addresses(), st.data())
-    def test_block(self, address: AnyAddress, data: st.DataObject) -> None:
+    def test_network(self, address: AnyAddress, data: st.DataObject) -> None:
         inside = plain(address)
         prefix = data.draw(st.integers(0, inside.max_prefixlen))
         network = ip_network(f"{inside}/{prefix}", strict=False)
-        block = host(str(address)).block(prefix)
-        self.assertEqual(int(network.network_address), block.number)
+        found = host(str(address)).network(prefix)
+        self.assertEqual(str(network), str(found))
+
+    def test_origin(self) -> None:
+        for text, origin in (
+            ("192.0.2.1", "192.0.2.1/32"),
+            ("::ffff:192.0.2.1", "192.0.2.1/32"),
+            ("2001:db8:1:2:3::4", "2001:db8:1:2::/64"),
+        ):
+            self.assertEqual(origin, str(host(text).origin(64)))
 
     def test_of_addresses(self) -> None:
         four = twisted_address.IPv4Address("TCP", "192.0.2.1", 80)

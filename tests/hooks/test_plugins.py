@@ -34,7 +34,9 @@ class InstalledTests(SynchronousTestCase):
 
     def test_factories(self) -> None:
         factories = load_hook_factories()
-        self.assertEqual(["addresses", "auth", "logging", "policy"], [*factories])
+        self.assertEqual(
+            ["addresses", "auth", "logging", "policy", "rate"], [*factories]
+        )
         for name, factory in factories.items():
             verifyObject(IHookFactory, factory)
             verifyObject(IPlugin, factory)

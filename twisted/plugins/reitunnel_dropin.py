@@ -6,9 +6,11 @@ from __future__ import annotations
 
 from twisted.application.service import ServiceMaker
 
+from reitunnel.client.endpoint_string import TunnelEndpointParser
 from reitunnel.hooks.addresses import AddressHookFactory
 from reitunnel.hooks.auth import AuthHookFactory
 from reitunnel.hooks.logging import LoggingHookFactory
+from reitunnel.hooks.rate_limit import RateHookFactory
 from reitunnel.hooks.tunnel_policy import PolicyHookFactory
 
 service = ServiceMaker(
@@ -21,3 +23,5 @@ addresses_hook = AddressHookFactory()
 auth_hook = AuthHookFactory()
 logging_hook = LoggingHookFactory()
 policy_hook = PolicyHookFactory()
+rate_hook = RateHookFactory()
+tunnel_endpoint = TunnelEndpointParser()
