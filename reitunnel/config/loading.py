@@ -61,6 +61,8 @@ def load_client_config(
     path: StrPath | None = None,
     overrides: Mapping[str, Any] | None = None,
     environ: Mapping[str, str] = os.environ,
+    *,
+    needs_tunnels: bool = True,
 ) -> ClientConfig:
     """
     Load the configuration of a client.
@@ -72,6 +74,8 @@ def load_client_config(
     @param overrides: what flags say, as for L{load_server_config}. C{"tunnels"} is a
         list of texts that L{reitunnel.config.parse_remote} reads.
     @param environ: where L{TOKEN_VARIABLE} may be.
+    @param needs_tunnels: whether it is a mistake that there are no tunnels. A program
+        that opens them itself does not need them here.
     @raise ConfigError: with every mistake found.
     """
     table, flags, origin = _gather(path, overrides)
@@ -98,7 +102,8 @@ def load_client_config(
             config = msgspec.structs.replace(config, token=secret)
         except ValueError as error:
             mistakes.append(ConfigMistake("token_file", str(error)))
-    _raise_any([*reader.mistakes, *mistakes], check_client(config), origin)
+    findings = check_client(config, needs_tunnels=needs_tunnels)
+    _raise_any([*reader.mistakes, *mistakes], findings, origin)
     return config
 
 
