@@ -380,6 +380,19 @@ class IReactorHook(Interface):
     """
 
 
+class IMetricsSource(Interface):
+    """
+    A hook with metrics of its own, which the C{/metrics} page of the process shows
+    after those of Reitunnel itself. Their names must be others than those.
+    """
+
+    def exposition() -> bytes:
+        """
+        Give the metrics as they are now, in the text format of Prometheus (0.0.4),
+        with a line feed at the end.
+        """
+
+
 class IHookFactory(Interface):
     """
     Builds a hook from a configuration file. Ship one as a Twisted plugin, and

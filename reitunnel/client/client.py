@@ -142,6 +142,31 @@ class Client(Service):
         return self._session
 
     @property
+    def sessions(self) -> Sequence[ISession]:
+        """
+        The session with the server as a sequence: of one, or empty.
+        """
+        return () if self._session is None else (self._session,)
+
+    @property
+    def unready(self) -> str:
+        """
+        Why visitors cannot reach every target now, in a few words; empty if they
+        can, as far as the server goes.
+        """
+        session = self._session
+        if session is None:
+            return (
+                f"not connected: {self._trouble}" if self._trouble else "not connected"
+            )
+        if session.draining or not self.running:
+            return "nothing new is taken"
+        missing = sum(wanted.address is None for wanted in self.wanted)
+        return (
+            f"{missing} of {len(self.wanted)} tunnels are not open" if missing else ""
+        )
+
+    @property
     def tunnels(self) -> Sequence[ITunnel]:
         """
         The tunnels that are open, as they are now.

@@ -150,6 +150,13 @@ class ClientSession:
             if tunnel.record.address is not None and not tunnel.record.ended
         )
 
+    @property
+    def data_links(self) -> tuple[int, int]:
+        """
+        How many data links it has that are idle, and how many that are in use.
+        """
+        return (0, 0) if self._pool is None else (self._pool.idle, self._pool.used)
+
     async def decide(self) -> None:
         """
         Ask the hooks.

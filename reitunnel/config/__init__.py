@@ -11,6 +11,7 @@ from reitunnel.config.addresses import (
     is_loopback,
     parse_bind,
     parse_link_address,
+    parse_monitor_address,
     parse_target,
 )
 from reitunnel.config.loading import (
@@ -29,6 +30,7 @@ from reitunnel.config.settings import (
     ClientTimeouts,
     HookSettings,
     Limits,
+    Monitoring,
     Policy,
     Retry,
     Rule,
@@ -54,6 +56,7 @@ __all__ = [
     "HostTarget",
     "Limits",
     "LinkAddress",
+    "Monitoring",
     "Policy",
     "PortRange",
     "Retry",
@@ -72,6 +75,7 @@ __all__ = [
     "load_server_config",
     "parse_bind",
     "parse_link_address",
+    "parse_monitor_address",
     "parse_remote",
     "parse_target",
     "verify_client_config",

@@ -24,6 +24,7 @@ from reitunnel.config.values import (
     LogFormat,
     LogLevel,
     Metadata,
+    MonitorAddress,
     PortNumber,
     PortRange,
     PresetName,
@@ -260,6 +261,18 @@ class TunnelSettings(Settings, frozen=True, kw_only=True):
     metadata: Metadata = {}
 
 
+class Monitoring(Settings, frozen=True, kw_only=True):
+    """
+    C{[monitoring]}: the pages that show what a running process does.
+
+    @ivar listen: C{host:port} or C{unix:/path}; L{None} shows nothing.
+    """
+
+    listen: MonitorAddress | None = None
+    insecure_expose: bool = False
+    debug: bool = True
+
+
 class ServerConfig(Settings, frozen=True, kw_only=True):
     """
     Everything a server can be told.
@@ -282,6 +295,7 @@ class ServerConfig(Settings, frozen=True, kw_only=True):
     limits: Limits = Limits()
     timeouts: ServerTimeouts = ServerTimeouts()
     tuning: ServerTuning = ServerTuning()
+    monitoring: Monitoring = Monitoring()
     hooks: tuple[HookSettings, ...] = ()
 
 
@@ -311,6 +325,7 @@ class ClientConfig(Settings, frozen=True, kw_only=True):
     limits: ClientLimits = ClientLimits()
     timeouts: ClientTimeouts = ClientTimeouts()
     tuning: Tuning = Tuning()
+    monitoring: Monitoring = Monitoring()
     retry: Retry = Retry()
     tunnels: tuple[TunnelSettings, ...] = ()
     hooks: tuple[HookSettings, ...] = ()

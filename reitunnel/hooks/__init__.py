@@ -18,6 +18,7 @@ from reitunnel.hooks.holding import AggregatingHook, SampledHook
 from reitunnel.hooks.manager import HookManager
 from reitunnel.hooks.off_thread import AsyncHook
 from reitunnel.hooks.plugins import HookPlugins, find_hook_plugins, load_hook_factories
+from reitunnel.hooks.reports import CallWatcher
 from reitunnel.hooks.statistics import HookStatistics
 from reitunnel.hooks.threads import Threads
 from reitunnel.hooks.wrapping import HookWrapper
@@ -29,6 +30,7 @@ __all__ = [
     "Asking",
     "AsyncHook",
     "BaseHook",
+    "CallWatcher",
     "CombinedHook",
     "DataSink",
     "HookManager",

@@ -27,7 +27,7 @@ from reitunnel.hooks.data import DataCall, DataSink, join_sinks
 from reitunnel.hooks.deciding import Deciding
 from reitunnel.hooks.decisions import Strategy
 from reitunnel.hooks.host import HookHost
-from reitunnel.hooks.reports import Reports
+from reitunnel.hooks.reports import CallWatcher, Reports
 from reitunnel.hooks.statistics import HookStatistics, Tallies, Tally
 from reitunnel.interfaces import IBackgroundHook, IServer, ISession, IStream, ITunnel
 
@@ -184,6 +184,16 @@ class HookManager:
             for registered in self._registered
             for figures in registered.tallies.snapshots()
         )
+
+    def watch_calls(self, watcher: CallWatcher | None) -> None:
+        """
+        Tell somebody of each call from now on, except those of data events.
+
+        @param watcher: called with the hook's name, the event, when the call began by
+            the manager's timer, and how many seconds it kept the reactor; L{None}
+            tells nobody any more. It must not raise.
+        """
+        self._reports.watcher = watcher
 
     async def finish(self) -> None:
         """

@@ -20,6 +20,9 @@ from reitunnel.hooks.statistics import Tally
 REPORT_INTERVAL: Final = 60.0
 """How long what happens often is only counted between two reports, in seconds."""
 
+CallWatcher = Callable[[str, str, float, float], object]
+"""Told of a call: the hook, the event, when it began, and the seconds that it took."""
+
 _log = Logger()
 
 
@@ -29,6 +32,7 @@ class Reports:
 
     @ivar errors: the hooks that are told of errors.
     @ivar slow: what a call may take before its hook is called slow, in seconds.
+    @ivar watcher: told of each call, while somebody traces.
     """
 
     def __init__(self, timer: Callable[[], float], slow: float) -> None:
@@ -38,6 +42,7 @@ class Reports:
         self.errors: tuple[Notification, ...] = ()
         self.timer = timer
         self.slow = slow
+        self.watcher: CallWatcher | None = None
 
     def failed(self, tally: Tally, failure: Failure) -> None:
         """
@@ -107,6 +112,8 @@ class Reports:
         seconds = self.timer() - begun
         tally.calls += 1
         tally.seconds += seconds
+        if self.watcher is not None:
+            self.watcher(tally.hook, tally.event, begun, seconds)
         if seconds > tally.longest:
             tally.longest = seconds
             if seconds > self.slow:

@@ -154,6 +154,15 @@ class Server(Service):
         """
         return tuple(port.getHost() for port in self._ports)
 
+    @property
+    def unready(self) -> str:
+        """
+        Why no client can connect now, in a few words; empty if one can.
+        """
+        if self._stopping:
+            return "the server is stopping"
+        return "" if self._takes_links else "the server has not started"
+
     def when_listening(self) -> Deferred[tuple[IAddress, ...]]:
         """
         Wait until every listener is up.

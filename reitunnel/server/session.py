@@ -126,6 +126,13 @@ class ServerSession:
             if tunnel.record.address is not None and not tunnel.record.ended
         )
 
+    @property
+    def data_links(self) -> tuple[int, int]:
+        """
+        How many data links it has that are idle, and how many that are in use.
+        """
+        return self.links.idle, self.links.used
+
     def start(self, link: Link, opened: Opened) -> None:
         """
         Begin on a link whose handshake is over.

@@ -8,6 +8,7 @@ from __future__ import annotations
 import signal
 import sys
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from typing import Any
 
 from twisted.application.service import IService
@@ -16,6 +17,7 @@ from twisted.python.usage import UsageError
 
 from reitunnel.config import ClientConfig, ServerConfig
 from reitunnel.errors import ReitunnelError
+from reitunnel.monitoring import Monitor, MonitoredService, Watched
 from reitunnel.service.building import build_client, build_server
 from reitunnel.service.exits import (
     MISTAKEN,
@@ -74,16 +76,24 @@ def make_program(reactor: Any, options: ServiceOptions, exit_code: ExitCode) -> 
     """
     twistd: Mapping[str, Any] = options.parent or {}
     config: ServerConfig | ClientConfig
+    watched: Watched
     service: IService
     trouble: Callable[[], Deferred[Any]]
     if isinstance(options.subOptions, ServerOptions):
         config = server_config = options.subOptions.configuration()
-        service = server = build_server(reactor, server_config)
+        service = watched = server = build_server(reactor, server_config)
         trouble = server.when_listening
     else:
         config = client_config = options.subOptions.configuration()
-        service = client = build_client(reactor, client_config)
+        service = watched = client = build_client(reactor, client_config)
         trouble = client.when_over
+    if config.monitoring.listen is not None:
+        monitored = MonitoredService(
+            service, Monitor(reactor, watched, config.monitoring)
+        )
+        # Of the server or client alone.
+        trouble = partial(_trouble_of_both, monitored, trouble)
+        service = monitored
     observer = None
     if not twistd.get("logger"):
         observer = log_observer(reactor, twistd, config.log_format, config.log_level)
@@ -98,6 +108,12 @@ def make_program(reactor: Any, options: ServiceOptions, exit_code: ExitCode) -> 
         # The debugger of twistd has handlers of its own.
         set_handler=_set_no_handler if twistd.get("debug") else signal.signal,
     )
+
+
+def _trouble_of_both(
+    monitored: MonitoredService, trouble: Callable[[], Deferred[Any]]
+) -> Deferred[Any]:
+    return monitored.when_trouble(trouble())
 
 
 def _set_no_handler(number: int, handler: SignalHandler) -> None:

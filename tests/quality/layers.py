@@ -28,7 +28,9 @@ ALLOWED: Mapping[str, frozenset[str]] = {
     "hooks": BOTTOM | {"wire"},
     "server": ENDS,
     "client": ENDS,
-    "service": ENDS | {"server", "client"},
+    # Of server and client it knows what it is given.
+    "monitoring": BOTTOM | {"hooks", "relay"},
+    "service": ENDS | {"server", "client", "monitoring"},
     # reitunnel/__init__.py, the public API, and python -m reitunnel.
     "__init__": ENDS | {"server", "client"},
     "__main__": frozenset({"service"}),
