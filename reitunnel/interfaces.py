@@ -9,7 +9,7 @@ its like, L{IHookFactory}).
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Iterable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 from twisted.internet.defer import Deferred
@@ -206,6 +206,24 @@ class ITunnel(Interface):
         """
 
 
+class IBrake(Interface):
+    """
+    Holds one direction of a stream back. Several may hold it: it goes on when none
+    does.
+    """
+
+    def hold() -> None:
+        """
+        Let nothing more through: who sends is not read from, until L{release}. A
+        piece that has been read already may still come. Holding it again does nothing.
+        """
+
+    def release() -> None:
+        """
+        Hold it no more. Bytes may move from inside this call.
+        """
+
+
 class IStream(Interface):
     """
     One visitor's connection inside a tunnel.
@@ -221,6 +239,21 @@ class IStream(Interface):
     def close(code: Code = Code.ABORTED, reason: str = "") -> None:
         """
         Reset the stream, on both sides.
+        """
+
+    def pace_received(moved: Callable[[int], None]) -> IBrake:
+        """
+        Be able to hold back what the visitor sends. Call it in
+        L{IStreamHook.on_stream_open}. The stream is not moved in the kernel then.
+
+        @param moved: told of the bytes of each event, after the data hooks. It must
+            not raise.
+        @raise RuntimeError: when the stream carries bytes already.
+        """
+
+    def pace_sent(moved: Callable[[int], None]) -> IBrake:
+        """
+        The same for what the visitor gets.
         """
 
 

@@ -72,7 +72,7 @@ class Dial:
         transport.on_over = self._over
         transport.on_delivered = record.received
         transport.on_written = record.sent
-        record.begin(transport)
+        record.begin(transport, outward=False)
         self._dialling = watch(Asking(self._clock, self._connect()), self._failed)
         if transport.lost:
             self._dialling.cancel()

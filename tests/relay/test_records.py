@@ -168,6 +168,60 @@ class StreamRecordTests(RecordTests):
         self.assertIsNone(self.record.transport)
 
 
+class PacingTests(RecordTests):
+    def setUp(self) -> None:
+        super().setUp()
+        self.rig = Rig()
+        self.near, self.far = self.rig.open_stream()
+        self.record = self.stream()
+        self.told: list[int] = []
+
+    def test_told(self) -> None:
+        """
+        Who paces is told after the data hooks.
+        """
+        self.hooks.data_received = lambda _, count: self.told.append(-count)
+        self.record.pace_received(self.told.append)
+        self.record.received(1)
+        self.record.sent(2)
+        self.assertEqual([-1, 1], self.told)
+
+    def test_before_it_is_open(self) -> None:
+        """
+        As on the server, where hooks decide first.
+        """
+        self.record.pace_received(self.told.append).hold()
+        self.assertFalse(self.near.writing_held)
+        self.record.begin(self.near)
+        self.assertTrue(self.near.writing_held)
+        self.assertTrue(self.near.paced)
+
+    def test_once_it_is_there(self) -> None:
+        """
+        As on the client, where the stream has come before hooks decide on it.
+        """
+        self.record.begin(self.far, outward=False)
+        self.assertFalse(self.far.paced)
+        self.record.pace_received(self.told.append).hold()
+        self.assertTrue(self.far.delivery_held)
+        self.assertTrue(self.far.paced)
+        self.record.pace_sent(self.told.append).hold()
+        self.assertTrue(self.far.writing_held)
+
+    def test_too_late(self) -> None:
+        self.record.begin(self.near)
+        self.record.sent(1)
+        self.assertRaises(RuntimeError, self.record.pace_sent, self.told.append)
+
+    def test_too_late_with_a_data_link(self) -> None:
+        """
+        It may be moved in the kernel already.
+        """
+        self.record.begin(self.near)
+        self.near.attach(self.rig.data_link().server)
+        self.assertRaises(RuntimeError, self.record.pace_sent, self.told.append)
+
+
 class LogTests(RecordTests):
     def closing_line(self, code: Code, reason: str) -> LogEvent:
         """
