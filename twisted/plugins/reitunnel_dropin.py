@@ -9,6 +9,7 @@ from twisted.application.service import ServiceMaker
 from reitunnel.client.endpoint_string import TunnelEndpointParser
 from reitunnel.hooks.addresses import AddressHookFactory
 from reitunnel.hooks.auth import AuthHookFactory
+from reitunnel.hooks.bandwidth import BandwidthHookFactory
 from reitunnel.hooks.logging import LoggingHookFactory
 from reitunnel.hooks.rate_limit import RateHookFactory
 from reitunnel.hooks.tunnel_policy import PolicyHookFactory
@@ -21,6 +22,7 @@ service = ServiceMaker(
 )
 addresses_hook = AddressHookFactory()
 auth_hook = AuthHookFactory()
+bandwidth_hook = BandwidthHookFactory()
 logging_hook = LoggingHookFactory()
 policy_hook = PolicyHookFactory()
 rate_hook = RateHookFactory()
