@@ -72,7 +72,11 @@ class CodedError(ReitunnelError):
 
     @ivar code: why.
     @ivar reason: one line for people; without secrets.
+    @ivar peer: the C{IAddress} that whoever caused it came from, where C{on_error} is
+        told so (docs/hooks.md); else L{None}.
     """
+
+    peer: object | None = None
 
     def __init__(self, code: Code, reason: str) -> None:
         super().__init__(code, reason)

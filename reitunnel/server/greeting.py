@@ -230,6 +230,10 @@ class Greeting:
             code=error.code.name,
             reason=f"{error}: {detail}" if detail else str(error),
         )
+        if self._attaching is None:
+            # A data link may well be late for its session: that tells nothing of its
+            # client.
+            error.peer = self._facts.peer
         self._server.hooks.notify_error(error, f"the handshake with {peer}")
         self.refuse(error.code, error.reason)
 

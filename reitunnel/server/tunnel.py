@@ -178,6 +178,9 @@ class PublicTunnel:
         except Refused as refused:
             self._give_up(Code.REFUSED, str(refused))
         except TunnelRefused as refused:
+            if refused.code is Code.POLICY:
+                refused.peer = self._session.facts.peer
+                server.hooks.notify_error(refused, f"{record.label}: refused")
             self._give_up(refused.code, refused.reason)
         else:
             self._opened()

@@ -35,7 +35,8 @@ class InstalledTests(SynchronousTestCase):
     def test_factories(self) -> None:
         factories = load_hook_factories()
         self.assertEqual(
-            ["addresses", "auth", "logging", "policy", "rate"], [*factories]
+            ["addresses", "auth", "bandwidth", "block", "logging", "policy", "rate"],
+            [*factories],
         )
         for name, factory in factories.items():
             verifyObject(IHookFactory, factory)

@@ -10,6 +10,7 @@ from reitunnel.client.endpoint_string import TunnelEndpointParser
 from reitunnel.hooks.addresses import AddressHookFactory
 from reitunnel.hooks.auth import AuthHookFactory
 from reitunnel.hooks.bandwidth import BandwidthHookFactory
+from reitunnel.hooks.blocking import BlockHookFactory
 from reitunnel.hooks.logging import LoggingHookFactory
 from reitunnel.hooks.rate_limit import RateHookFactory
 from reitunnel.hooks.tunnel_policy import PolicyHookFactory
@@ -23,6 +24,7 @@ service = ServiceMaker(
 addresses_hook = AddressHookFactory()
 auth_hook = AuthHookFactory()
 bandwidth_hook = BandwidthHookFactory()
+block_hook = BlockHookFactory()
 logging_hook = LoggingHookFactory()
 policy_hook = PolicyHookFactory()
 rate_hook = RateHookFactory()
