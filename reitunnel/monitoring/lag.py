@@ -58,8 +58,7 @@ class LagMeter:
         self._next = None
 
     def _measure(self, due: float) -> None:
-        # The clock of the machine may have been set back.
-        lag = max(0.0, self._clock.seconds() - due)
+        lag = self._clock.seconds() - due
         self.newest = lag
         self.total += lag
         self._recent.append(lag)

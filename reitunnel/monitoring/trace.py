@@ -88,7 +88,8 @@ class Trace:
         self._watched.hooks.register(self)
         self._watched.hooks.watch_calls(self._hook_called)
         self._turns.start()
-        self._count()
+        self._known_bytes = {key: (r, s) for key, r, s, _ in self._tunnels()}
+        self._counting = self._clock.callLater(COUNTING, self._count)
 
     def stop(self) -> dict[str, Any]:
         """
@@ -99,6 +100,7 @@ class Trace:
         self._turns.stop()
         self._watched.hooks.watch_calls(None)
         self._watched.hooks.unregister(self)
+        self._look()
         if self._counting is not None:
             self._counting.cancel()
             self._counting = None
@@ -238,15 +240,18 @@ class Trace:
         )
 
     def _count(self) -> None:
+        self._counting = self._clock.callLater(COUNTING, self._count)
+        self._look()
+
+    def _look(self) -> None:
         """
         Record the bytes of each tunnel since it was last looked at, and the ends of
         what was open before.
         """
-        self._counting = self._clock.callLater(COUNTING, self._count)
         there = set()
         for key, received, sent, streams in self._tunnels():
             there.add(key)
-            former = self._known_bytes.get(key, (received, sent))
+            former = self._known_bytes.get(key, (0, 0))
             self._known_bytes[key] = (received, sent)
             moved = {"received": received - former[0], "sent": sent - former[1]}
             if any(moved.values()):
