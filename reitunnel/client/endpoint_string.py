@@ -15,6 +15,7 @@ from twisted.internet.interfaces import (
 from twisted.plugin import IPlugin
 from zope.interface import implementer
 
+from reitunnel.auth import Token
 from reitunnel.client.endpoint import TunnelServerEndpoint
 from reitunnel.config import ClientConfig, load_client_config, parse_bind
 from reitunnel.config.addresses import parse_port
@@ -112,7 +113,7 @@ def _load(words: Mapping[str, str]) -> ClientConfig:
     given = {key: words[word] for word, key in WORDS.items() if word in words}
     written = {flag_name(key): word for word, key in WORDS.items()}
     try:
-        return load_client_config(words.get("config"), given, needs_tunnels=False)
+        config = load_client_config(words.get("config"), given, needs_tunnels=False)
     except ConfigError as error:
         raise ConfigError(
             [
@@ -120,3 +121,10 @@ def _load(words: Mapping[str, str]) -> ClientConfig:
                 for mistake in error.mistakes
             ]
         ) from None
+    try:
+        if config.token is not None:
+            Token.parse(config.token.reveal())
+    except ValueError as error:
+        word = "tokenFile" if "tokenFile" in words else "token"
+        raise ConfigError([ConfigMistake(word, str(error))]) from None
+    return config

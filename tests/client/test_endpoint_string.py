@@ -133,6 +133,14 @@ class StringTests(SynchronousTestCase):
             self.mistakes(f"reitunnel:{SERVER}:server={SERVER}"),
         )
 
+    def test_token(self) -> None:
+        """
+        One that is none is a mistake in the string, and not only once it is used.
+        """
+        self.token.write_text("office")
+        [line] = self.mistakes(f"reitunnel:{SERVER}:tokenFile={self.token}")
+        self.assertTrue(line.startswith("tokenFile: "), line)
+
     def test_plaintext(self) -> None:
         """
         The rules about what is safe are those of every client.
