@@ -26,6 +26,7 @@ from reitunnel.service.exits import (
 )
 from reitunnel.service.hook_list import HooksOptions, list_hooks
 from reitunnel.service.options import ClientOptions, CommandOptions, ServerOptions
+from reitunnel.service.status import StatusOptions, show_status
 from reitunnel.service.tokens import TokenOptions, make_token
 
 _Options = TypeVar("_Options", bound=CommandOptions)
@@ -50,6 +51,7 @@ class ReitunnelOptions(CommandOptions):
         ["token", None, TokenOptions, "Make a token for a client"],
         ["check", None, CheckOptions, "Check a configuration file"],
         ["hooks", None, HooksOptions, "List the hooks that are installed"],
+        ["status", None, StatusOptions, "See what a running process does"],
     ]
 
 
@@ -120,6 +122,8 @@ def _run(given: list[str], out: TextIO, err: TextIO) -> int:
         return check_file(check, out, _reactor())
     if command == "hooks":
         return list_hooks(_parsed(HooksOptions(), command, arguments), out)
+    if command == "status":
+        return show_status(_parsed(StatusOptions(), command, arguments), out)
     if command == "demo":
         demo = _parsed(DemoOptions(), command, arguments)
         return run_demo(demo, out, err, _reactor())

@@ -8,21 +8,23 @@ import json
 import signal
 import tracemalloc
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 from twisted.internet.testing import MemoryReactorClock
 
 from reitunnel.auth import new_token
-from reitunnel.config import Secret
+from reitunnel.config import AuthSettings, Secret
 from reitunnel.errors import Code, Refused
 from reitunnel.hooks import BaseHook
 from reitunnel.interfaces import IStream
 from reitunnel.monitoring import trace
 from reitunnel.monitoring.holdings import describe_reactor
 from reitunnel.monitoring.turns import TurnWatcher
+from tests.certificates import write_private
 from tests.memory import Peer
 from tests.monitoring.asking import AskingTestCase, Response
-from tests.pair import Pair, client_config
+from tests.pair import Pair, client_config, server_config
 
 
 class DebugTestCase(AskingTestCase):
@@ -381,8 +383,14 @@ class SecretTests(DebugTestCase):
     """
 
     def make_pair(self) -> Pair:
-        self.token, _ = new_token("office")
-        return Pair(client=client_config(token=Secret(self.token)))
+        self.token, entry = new_token("office")
+        tokens = write_private(Path(self.mktemp()), entry.encode())
+        return Pair(
+            server=server_config(
+                insecure_no_auth=False, auth=AuthSettings(tokens=tokens)
+            ),
+            client=client_config(token=Secret(self.token)),
+        )
 
     def look(self, answer: Response) -> None:
         """

@@ -22,6 +22,7 @@ from twisted.trial.unittest import SynchronousTestCase
 from reitunnel.auth import TokenStore
 from reitunnel.config import load_client_config, load_server_config
 from reitunnel.errors import ConfigError
+from reitunnel.service.command import ReitunnelOptions
 from tests.quality.fences import Block, fenced_blocks
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -219,6 +220,10 @@ DEMO_AND_OTHERS = {"demo", "token", "check"}
 """Subcommands of the C{reitunnel} command that twistd need not know."""
 
 
+OWN = {"status"}
+"""Those whose flags are looked at all the same."""
+
+
 def shown_commands() -> Iterator[list[str]]:
     """
     The words of each C{reitunnel} command that is shown, after its name.
@@ -231,11 +236,13 @@ def shown_commands() -> Iterator[list[str]]:
 
 def known_flags() -> dict[str, set[str]]:
     """
-    The flags of each subcommand of the twistd plugin.
+    The flags of each subcommand of the twistd plugin, and of L{OWN}.
     """
     makers = {each.tapname: each for each in getPlugins(IServiceMaker)}
     commands = {}
-    for name, _, options, _ in makers["reitunnel"].options().subCommands:
+    subcommands = makers["reitunnel"].options().subCommands
+    own = [each for each in ReitunnelOptions.subCommands if each[0] in OWN]
+    for name, _, options, _ in (*subcommands, *own):
         parser = options()
         short = {f"-{letter}" for letter in parser.shortOpt.replace(":", "")}
         commands[name] = short | {f"--{word.rstrip('=')}" for word in parser.longOpt}

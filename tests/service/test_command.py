@@ -116,6 +116,12 @@ class MainTests(SynchronousTestCase):
         self.assertEqual((1, ""), (code, out))
         self.assertRegex(err, r"\Aa token's name has .*\n\Z")
 
+    def test_status(self) -> None:
+        path = Path(self.mktemp()).absolute()
+        code, out, err = self.run_main("status", "--once", "--socket", str(path))
+        self.assertEqual((1, ""), (code, out))
+        self.assertRegex(err, r"\Aunix:.*: nobody answers: .*\n\Z")
+
     def test_check(self) -> None:
         path = Path(self.mktemp())
         path.write_text('listen = ["tcp://127.0.0.1:0"]\ninsecure_no_auth = true\n')
