@@ -19,9 +19,15 @@ from reitunnel.hooks import (
     HookManager,
     SampledHook,
 )
+from reitunnel.hooks.bandwidth import (
+    BandwidthHook,
+    BandwidthOptions,
+    DirectionRates,
+)
 from reitunnel.hooks.logging import LoggingHook
+from reitunnel.hooks.metrics import MetricsHook
 from reitunnel.interfaces import ITunnel
-from tests.hooks.fakes import FakeTunnel
+from tests.hooks.fakes import FakeStream, FakeTunnel
 
 COUNTS = (0, 1, 5, 20)
 """How many hooks there are."""
@@ -61,6 +67,29 @@ class ThreadsHere:
         """
         There are none.
         """
+
+
+class Paced(BaseHook):
+    """
+    Tells the bandwidth hook of the bytes of a stream that has to wait after each piece,
+    and lets it wait.
+    """
+
+    def __init__(self) -> None:
+        self._clock = Clock()
+        rates = DirectionRates(sent=1.0)
+        hook = BandwidthHook(BandwidthOptions(tunnel=rates))
+        HookManager(self._clock).register(hook)
+        stream = FakeStream()
+        hook.on_stream_open(stream)
+        self._moved = stream.brakes["sent"].moved
+
+    def on_data_sent(self, tunnel: ITunnel, count: int) -> None:
+        """
+        Move a piece.
+        """
+        self._moved(count)
+        self._clock.advance(1)
 
 
 def _events(*hooks: object) -> Case:
@@ -117,7 +146,8 @@ def shipped() -> dict[str, object]:
     Give the hooks that Reitunnel ships and that want data events, by the names of
     their cases.
     """
-    hooks: dict[str, object] = {"logging": LoggingHook()}
+    hooks: dict[str, object] = {"logging": LoggingHook(), "metrics": MetricsHook()}
+    hooks["bandwidth"] = Paced()
     return {f"a data event, the {name} hook": hook for name, hook in hooks.items()}
 
 

@@ -35,7 +35,16 @@ class InstalledTests(SynchronousTestCase):
     def test_factories(self) -> None:
         factories = load_hook_factories()
         self.assertEqual(
-            ["addresses", "auth", "bandwidth", "block", "logging", "policy", "rate"],
+            [
+                "addresses",
+                "auth",
+                "bandwidth",
+                "block",
+                "logging",
+                "metrics",
+                "policy",
+                "rate",
+            ],
             [*factories],
         )
         for name, factory in factories.items():

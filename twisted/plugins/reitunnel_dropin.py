@@ -12,6 +12,7 @@ from reitunnel.hooks.auth import AuthHookFactory
 from reitunnel.hooks.bandwidth import BandwidthHookFactory
 from reitunnel.hooks.blocking import BlockHookFactory
 from reitunnel.hooks.logging import LoggingHookFactory
+from reitunnel.hooks.metrics import MetricsHookFactory
 from reitunnel.hooks.rate_limit import RateHookFactory
 from reitunnel.hooks.tunnel_policy import PolicyHookFactory
 
@@ -26,6 +27,7 @@ auth_hook = AuthHookFactory()
 bandwidth_hook = BandwidthHookFactory()
 block_hook = BlockHookFactory()
 logging_hook = LoggingHookFactory()
+metrics_hook = MetricsHookFactory()
 policy_hook = PolicyHookFactory()
 rate_hook = RateHookFactory()
 tunnel_endpoint = TunnelEndpointParser()
