@@ -43,6 +43,7 @@ class InstalledTests(SynchronousTestCase):
                 "logging",
                 "metrics",
                 "policy",
+                "quota",
                 "rate",
             ],
             [*factories],

@@ -13,6 +13,7 @@ from reitunnel.hooks.bandwidth import BandwidthHookFactory
 from reitunnel.hooks.blocking import BlockHookFactory
 from reitunnel.hooks.logging import LoggingHookFactory
 from reitunnel.hooks.metrics import MetricsHookFactory
+from reitunnel.hooks.quotas import QuotaHookFactory
 from reitunnel.hooks.rate_limit import RateHookFactory
 from reitunnel.hooks.tunnel_policy import PolicyHookFactory
 
@@ -29,5 +30,6 @@ block_hook = BlockHookFactory()
 logging_hook = LoggingHookFactory()
 metrics_hook = MetricsHookFactory()
 policy_hook = PolicyHookFactory()
+quota_hook = QuotaHookFactory()
 rate_hook = RateHookFactory()
 tunnel_endpoint = TunnelEndpointParser()
