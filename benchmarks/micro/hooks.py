@@ -26,6 +26,7 @@ from reitunnel.hooks.bandwidth import (
 )
 from reitunnel.hooks.logging import LoggingHook
 from reitunnel.hooks.metrics import MetricsHook
+from reitunnel.hooks.quotas import QuotaHook, QuotaOptions, QuotaRule
 from reitunnel.interfaces import ITunnel
 from tests.hooks.fakes import FakeStream, FakeTunnel
 
@@ -148,6 +149,8 @@ def shipped() -> dict[str, object]:
     """
     hooks: dict[str, object] = {"logging": LoggingHook(), "metrics": MetricsHook()}
     hooks["bandwidth"] = Paced()
+    quota = QuotaOptions(rules=(QuotaRule(bytes_per_day=10**18),))
+    hooks["quota"] = QuotaHook(quota, Clock())
     return {f"a data event, the {name} hook": hook for name, hook in hooks.items()}
 
 
