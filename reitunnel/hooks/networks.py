@@ -125,6 +125,9 @@ def parse_network(text: str) -> Network:
     @raise ValueError: if it is neither, or has bits set behind its prefix; the
         message is for people.
     """
+    quickly = _parse_usual(text)
+    if quickly is not None:
+        return quickly
     try:
         network = ip_network(text)
     except ValueError:
@@ -186,6 +189,30 @@ class _Ranges:
 
     def __len__(self) -> int:
         return len(self._first)
+
+
+def _parse_usual(text: str) -> Network | None:
+    """
+    Read a network in the usual form, in half of the time that ipaddress takes: a list
+    may have a million.
+
+    @return: L{None} if it has another form, or is none.
+    """
+    address, slash, digits = text.partition("/")
+    host = parse_host(address)
+    if host is None or "%" in address:
+        return None
+    if not slash:
+        return Network(host.bits, host.bits, host.number)
+    if not (digits.isascii() and digits.isdigit() and len(digits) <= 3):
+        return None
+    prefix = int(digits)
+    if ":" in address and host.bits == _V4_BITS:
+        prefix -= _MAPPED_BITS
+    if not 0 <= prefix <= host.bits:
+        return None
+    network = host.network(prefix)
+    return network if network.first == host.number else None
 
 
 def _wrong(text: str) -> str:

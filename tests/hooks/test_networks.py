@@ -156,6 +156,24 @@ class NetworkSetTests(SynchronousTestCase):
             self.assertIn("expected a network such as", str(error))
             self.assertIn(f'got "{text}"', str(error))
 
+    @given(
+        networks().map(str)
+        | st.builds(
+            "{}/{}".format,
+            addresses(),
+            st.integers(-1, 130)
+            | st.sampled_from(["", "024", "000024", "x", "255.255.255.0", "२४", "+8"]),
+        )
+        | st.text(alphabet="0123456789abcdef.:/%", max_size=24)
+    )
+    def test_read_as_ipaddress_does(self, text: str) -> None:
+        try:
+            network = ip_network(text)
+        except ValueError:
+            self.assertRaises(ValueError, parse_network, text)
+        else:
+            self.assertEqual(str(plain_network(network)), str(parse_network(text)))
+
     def test_bits_behind_the_prefix(self) -> None:
         for text, meant in (
             ("192.0.2.7/24", "192.0.2.0/24"),
