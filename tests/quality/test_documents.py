@@ -14,6 +14,7 @@ import tomllib
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import Any
 
 from twisted.application.service import IServiceMaker
 from twisted.plugin import getPlugins
@@ -241,7 +242,8 @@ def known_flags() -> dict[str, set[str]]:
     makers = {each.tapname: each for each in getPlugins(IServiceMaker)}
     commands = {}
     subcommands = makers["reitunnel"].options().subCommands
-    own = [each for each in ReitunnelOptions.subCommands if each[0] in OWN]
+    listed: Any = ReitunnelOptions.subCommands
+    own = [each for each in listed if each[0] in OWN]
     for name, _, options, _ in (*subcommands, *own):
         parser = options()
         short = {f"-{letter}" for letter in parser.shortOpt.replace(":", "")}

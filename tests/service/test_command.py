@@ -6,7 +6,6 @@ What runs in a process of its own is tested in C{tests/integration/test_command.
 
 from __future__ import annotations
 
-import re
 from io import StringIO
 from pathlib import Path
 
@@ -126,12 +125,9 @@ class MainTests(SynchronousTestCase):
         path = Path(self.mktemp())
         path.write_text('listen = ["tcp://127.0.0.1:0"]\ninsecure_no_auth = true\n')
         code, out, err = self.run_main("check", str(path))
-        self.assertEqual((0, ""), (code, err))
-        self.assertTrue(
-            re.fullmatch(
-                r"warning: insecure_no_auth: .*\n.*: a server's configuration without "
-                r"mistakes\n",
-                out,
-            ),
+        self.assertEqual((1, ""), (code, err))
+        self.assertRegex(
             out,
+            r"\Arisk: insecure_no_auth: .*\n(?:.*\n)*.*: a server's configuration "
+            r"without mistakes\n\Z",
         )
