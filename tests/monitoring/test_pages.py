@@ -10,7 +10,7 @@ from zope.interface import implementer
 
 from reitunnel.config import Monitoring, TunnelSettings
 from reitunnel.errors import ConfigError, TransportError
-from reitunnel.hooks import BaseHook
+from reitunnel.hooks import AggregatingHook, BaseHook, CombinedHook
 from reitunnel.interfaces import IMetricsSource
 from reitunnel.monitoring import Monitor, Watched
 from tests.monitoring.asking import LISTEN, MONITOR_PORT, AskingTestCase
@@ -284,13 +284,16 @@ class Meter(BaseHook):
 
     broken = False
 
+    def __init__(self, name: str = "visitors") -> None:
+        self.name = name
+
     def exposition(self) -> bytes:
         """
         Give one.
         """
         if self.broken:
             raise ValueError("no metrics today")
-        return b"# TYPE visitors gauge\nvisitors 3.0\n"
+        return f"# TYPE {self.name} gauge\n{self.name} 3.0\n".encode()
 
 
 @skipIf(text_string_to_metric_families is None, "needs prometheus-client")
@@ -341,6 +344,11 @@ class MetricsTests(AskingTestCase):
         meter = Meter()
         self.pair.server.hooks.register(meter)
         self.assertEqual(3, self.samples()["visitors",])
+        self.pair.server.hooks.register(
+            AggregatingHook(CombinedHook(Meter("wrapped"), Meter("other")), 1.0)
+        )
+        self.assertEqual(3, self.samples()["other",])
+        self.assertEqual(3, self.samples()["wrapped",])
         meter.broken = True
         self.assertNotIn(("visitors",), self.samples())
         self.assertEqual(1, len(self.flushLoggedErrors(ValueError)))
