@@ -31,18 +31,19 @@ class Exporter:
         interval: float,
         file: str | None,
         log: bool,
-        threads: Threads | None = None,
+        threads: Callable[[], Threads] | None = None,
     ) -> None:
         """
         @param measure: gives what to write.
-        @param threads: what writes; a thread of its own if L{None}.
+        @param threads: makes what writes; a thread of its own if L{None}.
         """
         self._host = host
         self._measure = measure
         self._interval = interval
         self._file = file
         self._to_log = log
-        self._threads = threads
+        self._make_threads = threads or self._new_thread
+        self._threads: Threads | None = None
         self._writing = False
         self._once_more = False
         self._failed = False
@@ -79,6 +80,11 @@ class Exporter:
             self._write_file(self._file)
         return done
 
+    # The parts.
+
+    def _new_thread(self) -> Threads:
+        return WorkerThreads(self._host.reactor, "reitunnel-metrics")
+
     def _due(self) -> None:
         self._timer = None
         self.begin()
@@ -100,7 +106,7 @@ class Exporter:
     def _write_file(self, file: str) -> None:
         line = msgspec.json.encode(self._measure()) + b"\n"
         if self._threads is None:
-            self._threads = WorkerThreads(self._host.reactor, "reitunnel-metrics")
+            self._threads = self._make_threads()
         self._writing = True
         self._threads.run(lambda: _append(file, line), self._written)
 

@@ -14,6 +14,7 @@ from twisted.python.usage import UsageError
 from twisted.scripts import twistd
 
 from reitunnel.errors import ReitunnelError
+from reitunnel.service.audit import AuditOptions, verify_trail
 from reitunnel.service.check import CheckOptions, check_file
 from reitunnel.service.demo import DemoOptions, run_demo
 from reitunnel.service.exits import (
@@ -50,6 +51,7 @@ class ReitunnelOptions(CommandOptions):
         ["demo", None, DemoOptions, "See a tunnel work, on this machine alone"],
         ["token", None, TokenOptions, "Make a token for a client"],
         ["check", None, CheckOptions, "Check a configuration file"],
+        ["audit", None, AuditOptions, "Verify an audit trail"],
         ["hooks", None, HooksOptions, "List the hooks that are installed"],
         ["status", None, StatusOptions, "See what a running process does"],
     ]
@@ -120,6 +122,8 @@ def _run(given: list[str], out: TextIO, err: TextIO) -> int:
     if command == "check":
         check = _parsed(CheckOptions(), command, arguments)
         return check_file(check, out, _reactor())
+    if command == "audit":
+        return verify_trail(_parsed(AuditOptions(), command, arguments), out)
     if command == "hooks":
         return list_hooks(_parsed(HooksOptions(), command, arguments), out)
     if command == "status":

@@ -337,6 +337,10 @@ class ExportTests(SynchronousTestCase):
         HookManager(self.clock).register(background)
         [self.host] = background.hosts
 
+    def new_threads(self) -> ManualThreads:
+        self.threads = ManualThreads()
+        return self.threads
+
     def measure(self) -> dict[str, Any]:
         self.lines += 1
         names = ("sessions", "open_tunnels", "open_streams", "streams", "received")
@@ -344,7 +348,7 @@ class ExportTests(SynchronousTestCase):
 
     def exporter(self, file: str | None = None, log: bool = False) -> Exporter:
         exporter = Exporter(
-            self.host, self.measure, 10.0, file, log, threads=self.threads
+            self.host, self.measure, 10.0, file, log, threads=self.new_threads
         )
         exporter.begin()
         exporter.begin()
@@ -359,6 +363,17 @@ class ExportTests(SynchronousTestCase):
             self.clock.advance(10)
             self.threads.run_all()
         self.assertEqual([1, 2, 3], self.written())
+
+    def test_started_again(self) -> None:
+        """
+        After a stop it goes on.
+        """
+        exporter = self.exporter(str(self.path))
+        for _ in range(2):
+            exporter.begin()
+            exporter.finish()
+            self.threads.run_all()
+        self.assertEqual([1, 2], self.written())
 
     def test_last_line(self) -> None:
         exporter = self.exporter(str(self.path))

@@ -217,7 +217,7 @@ class DocumentTests(SynchronousTestCase):
 COMMAND = re.compile(
     r"^\$ (?:reitunnel|twistd (?:-\S+ )*reitunnel) (.*)$", re.MULTILINE
 )
-DEMO_AND_OTHERS = {"demo", "token", "check"}
+DEMO_AND_OTHERS = {"audit", "demo", "token", "check"}
 """Subcommands of the C{reitunnel} command that twistd need not know."""
 
 
