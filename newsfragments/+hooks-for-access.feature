@@ -5,3 +5,4 @@ which clients may have, `rate` limits how often clients and visitors connect, `b
 blocks addresses for a time that fail too often, and `quota` limits the tunnels,
 visitors and bytes of clients, at a time and in a day. `on_error` is told of tunnels
 that the server's policy refuses, and of a failed handshake's address (`error.peer`).
+After `Refused("...", passing=True)` of a hook, a client asks again.

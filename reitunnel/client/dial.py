@@ -82,7 +82,7 @@ class Dial:
         try:
             opened = await self._ask()
         except Refused as refused:
-            self._transport.abort(Code.REFUSED, str(refused))
+            self._transport.abort(refused.code, str(refused))
         finally:
             self._owed.decided(opened)
         if opened is not None and not self._transport.lost:

@@ -174,7 +174,7 @@ class ClientSession:
         try:
             opened = await self._deciding.result
         except Refused as refused:
-            self.close(Code.REFUSED, str(refused))
+            self.close(refused.code, str(refused))
             raise
         except CancelledError:
             if self.end is None:

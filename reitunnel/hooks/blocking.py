@@ -206,7 +206,7 @@ class BlockHook:
     def _judge(self, address: object) -> None:
         host = host_of(address)
         if host is not None and host in self._blocks:
-            raise Refused("the address is blocked")
+            raise Refused("the address is blocked", passing=True)
 
     def _failed(self, kind: FailureKind, address: object) -> None:
         host = host_of(address)

@@ -173,11 +173,15 @@ def refusal(event: str, errors: Sequence[BaseException], strategy: Strategy) -> 
     @param event: the method's name.
     @param errors: what the hooks raised, at least one.
     @return: a L{Refused} whose text is fit for the peer: one line, with nothing
-        in it that a hook did not mean for the peer. What the hooks raised is
+        in it that a hook did not mean for the peer. It is passing if all that
+        refused say so. What the hooks raised is
         its C{__cause__}: the exception, or with
         L{Strategy.COLLECT_AND_CONTINUE} an L{ExceptionGroup} of them.
     """
-    refused = Refused("; ".join(dict.fromkeys(_peer_text(error) for error in errors)))
+    refused = Refused(
+        "; ".join(dict.fromkeys(_peer_text(error) for error in errors)),
+        passing=all(isinstance(error, Refused) and error.passing for error in errors),
+    )
     refused.__cause__ = (
         BaseExceptionGroup(f"{event} was refused", errors)
         if strategy is Strategy.COLLECT_AND_CONTINUE

@@ -182,10 +182,8 @@ class QuotaHook:
         self._wake()
         seat = self._seat(tunnel.session)
         rule, usage = seat.rule, seat.usage
-        if rule.max_tunnels is not None and usage.open_tunnels >= rule.max_tunnels:
-            raise Refused(f"no more than {rule.max_tunnels} tunnels at a time")
-        if rule.tunnels_per_day is not None and usage.tunnels >= rule.tunnels_per_day:
-            raise Refused(f"no more than {rule.tunnels_per_day} tunnels a day")
+        _check(usage.open_tunnels, rule.max_tunnels, "tunnels at a time")
+        _check(usage.tunnels, rule.tunnels_per_day, "tunnels a day")
         usage.open_tunnels += 1
         usage.tunnels += 1
 
@@ -205,11 +203,9 @@ class QuotaHook:
         seat = self._seat(stream.tunnel.session)
         rule, usage = seat.rule, seat.usage
         if usage.bytes >= seat.bytes_limit:
-            raise Refused(_USED_UP)
-        if rule.max_streams is not None and usage.open_streams >= rule.max_streams:
-            raise Refused(f"no more than {rule.max_streams} visitors at a time")
-        if rule.streams_per_day is not None and usage.streams >= rule.streams_per_day:
-            raise Refused(f"no more than {rule.streams_per_day} visitors a day")
+            raise Refused(_USED_UP, passing=True)
+        _check(usage.open_streams, rule.max_streams, "visitors at a time")
+        _check(usage.streams, rule.streams_per_day, "visitors a day")
         usage.open_streams += 1
         usage.streams += 1
 
@@ -360,6 +356,14 @@ class _Seat:
         self.bytes_limit = inf if rule.bytes_per_day is None else rule.bytes_per_day
         self.connected = False
         self.closing = False
+
+
+def _check(used: int, limit: int | None, what: str) -> None:
+    """
+    @raise Refused: if no more can be used.
+    """
+    if limit is not None and used >= limit:
+        raise Refused(f"no more than {limit} {what}", passing=True)
 
 
 def _faces(rules: tuple[QuotaRule, ...]) -> list[type[Interface]]:

@@ -151,7 +151,7 @@ class RateHook:
         now = self._clock.seconds()
         for buckets, key, reason in wanted:
             if buckets is not None and not buckets.has(key, now):
-                raise Refused(reason)
+                raise Refused(reason, passing=True)
         for buckets, key, _ in wanted:
             if buckets is not None:
                 buckets.take(key, now)

@@ -281,7 +281,7 @@ class Server(Service):
         try:
             opened = await self.hooks.decide_client_connect(session)
         except Refused as refused:
-            raise SessionRefused(Code.REFUSED, str(refused)) from None
+            raise SessionRefused(refused.code, str(refused)) from None
         except CancelledError:
             if session.end is None:
                 raise

@@ -176,7 +176,7 @@ class PublicTunnel:
                 return
             self._listen(address, rule)
         except Refused as refused:
-            self._give_up(Code.REFUSED, str(refused))
+            self._give_up(refused.code, str(refused))
         except TunnelRefused as refused:
             if refused.code is Code.POLICY:
                 refused.peer = self._session.facts.peer

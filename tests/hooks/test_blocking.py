@@ -86,6 +86,7 @@ class BlockCase(SynchronousTestCase):
             hook.on_client_connect(client(host))
         except Refused as refused:
             self.assertEqual("the address is blocked", str(refused))
+            self.assertTrue(refused.passing)
             return True
         return False
 
@@ -94,6 +95,7 @@ class BlockCase(SynchronousTestCase):
             hook.on_stream_open(FakeStream(visitor=address(host)))
         except Refused as refused:
             self.assertEqual("the address is blocked", str(refused))
+            self.assertTrue(refused.passing)
             return True
         return False
 

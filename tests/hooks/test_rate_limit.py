@@ -52,6 +52,7 @@ class RateTests(SynchronousTestCase):
         try:
             hook.on_client_connect(client)
         except Refused as refused:
+            self.assertTrue(refused.passing)
             return str(refused)
         hook.on_client_disconnect(client, Code.NONE, "")
         return ""
@@ -65,6 +66,7 @@ class RateTests(SynchronousTestCase):
         try:
             hook.on_stream_open(stream)
         except Refused as refused:
+            self.assertTrue(refused.passing)
             return str(refused)
         hook.on_stream_close(stream, Code.NONE, "")
         return ""
