@@ -43,11 +43,12 @@ def documents() -> list[Path]:
 
 def blocks(language: str) -> Iterator[tuple[str, Block]]:
     """
-    Every block in a language, with its place.
+    Every block in a language, with its place. Those that are files of a tutorial are
+    left out: tests/examples/test_tutorial.py makes them and runs them together.
     """
     for document in documents():
         for block in fenced_blocks(document.read_text()):
-            if block.language == language:
+            if block.language == language and not block.file:
                 yield f"{document.relative_to(ROOT)}:{block.line}", block
 
 
@@ -217,7 +218,7 @@ class DocumentTests(SynchronousTestCase):
 COMMAND = re.compile(
     r"^\$ (?:reitunnel|twistd (?:-\S+ )*reitunnel) (.*)$", re.MULTILINE
 )
-DEMO_AND_OTHERS = {"audit", "demo", "token", "check"}
+DEMO_AND_OTHERS = {"audit", "demo", "token", "check", "hooks"}
 """Subcommands of the C{reitunnel} command that twistd need not know."""
 
 
