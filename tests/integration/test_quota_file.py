@@ -6,6 +6,7 @@ from __future__ import annotations
 
 from pathlib import Path
 from threading import enumerate as all_threads
+from typing import Any
 
 from twisted.internet import reactor
 from twisted.internet.task import Clock, deferLater
@@ -34,12 +35,9 @@ class QuotaFileTests(TestCase):
         options = QuotaOptions(
             rules=(QuotaRule(bytes_per_day=10**9),), file=str(self.path)
         )
-        hook = QuotaHook(
-            # A clock, because a real day may end in the midst of the test.
-            options,
-            Clock(),
-            threads=lambda: WorkerThreads(reactor, "quota"),
-        )
+        real: Any = reactor
+        # A clock, because a real day may end in the midst of the test.
+        hook = QuotaHook(options, Clock(), threads=lambda: WorkerThreads(real, "quota"))
         manager = HookManager(reactor, timeout=PATIENCE)
         manager.register(hook)
         session = FakeSession()
