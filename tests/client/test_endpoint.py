@@ -6,6 +6,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from twisted.application.internet import StreamServerEndpointService
 from twisted.internet.address import IPv4Address
 from twisted.internet.defer import CancelledError, Deferred
 from twisted.internet.error import CannotListenError
@@ -304,6 +305,28 @@ class FailureTests(EndpointCase):
         listening.cancel()
         self.fails(listening, CancelledError)
         self.assertEqual([], self.pair.public_ports)
+
+    def test_cancelled_while_the_server_decides(self) -> None:
+        self.pair.server.hooks.register(Decider(tunnel=lambda tunnel: Deferred()))
+        listening = self.listen(CONFIG, PORT)
+        self.assertEqual(1, len(self.pair.server.sessions))
+        listening.cancel()
+        self.fails(listening, CancelledError)
+        self.assertEqual([], self.pair.public_ports)
+
+    def test_service_that_is_stopped_before_it_listens(self) -> None:
+        """
+        As every program on endpoints stops: it waits for the client to be gone.
+        """
+        self.reactor.silent.add("127.0.0.1")
+        endpoint = self.endpoint(CONFIG, PORT)
+        service = StreamServerEndpointService(endpoint, self.peers)
+        service.startService()
+        self.reactor.advance(1)
+        stopping = service.stopService()
+        self.reactor.settle()
+        self.successResultOf(stopping)
+        self.assertEqual([], self.peers.told)
 
     def test_factory_that_does_not_start(self) -> None:
         class Broken(Factory):
