@@ -4,18 +4,22 @@ Tests of the pair in memory, and of what is asserted of it.
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from twisted.internet.address import IPv4Address
 from twisted.internet.protocol import Factory
 from twisted.trial.unittest import SynchronousTestCase
 
 from reitunnel import BaseHook, Refused
 from reitunnel.config import ServerTimeouts
+from reitunnel.hooks import AggregatingHook, CombinedHook, SampledHook
 from reitunnel.interfaces import IStream
 from reitunnel.testing import (
     PUBLIC_PORT,
     TARGET_PORT,
     MemoryPair,
     MemoryReactor,
+    RecordingHook,
     assert_in_order,
     assert_stops,
     client_config,
@@ -148,6 +152,41 @@ class PairTests(SynchronousTestCase):
     def test_reactor(self) -> None:
         reactor = MemoryReactor()
         self.assertIs(reactor, MemoryPair(reactor=reactor).reactor)
+
+
+class WrapperTests(SynchronousTestCase):
+    """
+    A recording hook inside of a wrapper is told by the rules too.
+    """
+
+    def told(self, wrap: Callable[[RecordingHook], object]) -> RecordingHook:
+        hook = RecordingHook()
+        pair = MemoryPair(server_hooks=[wrap(hook)]).start()
+        for size in (1, 10, 100):
+            visitor, target = pair.open_stream()
+            for _ in range(size):
+                visitor.say(b"hello")
+                pair.settle()
+            target.say(b"x" * size)
+            pair.advance(0.3)
+        assert_stops(pair)
+        self.assertEqual((555, 111), (hook.bytes_received, hook.bytes_sent))
+        self.assertEqual(pair.told_server.lines, hook.lines)
+        assert_in_order(hook)
+        return hook
+
+    def test_sampled(self) -> None:
+        hook = self.told(lambda hook: SampledHook(hook, 10))
+        self.assertLess(hook.count("on_data_received"), 20)
+
+    def test_aggregated(self) -> None:
+        hook = self.told(lambda hook: AggregatingHook(hook, 1.0))
+        self.assertLess(hook.count("on_data_received"), 5)
+
+    def test_combined(self) -> None:
+        other = RecordingHook()
+        hook = self.told(lambda hook: CombinedHook(hook, other))
+        self.assertEqual(hook.lines, other.lines)
 
 
 class AssertionTests(SynchronousTestCase):
