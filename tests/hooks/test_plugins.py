@@ -37,6 +37,7 @@ class InstalledTests(SynchronousTestCase):
         self.assertEqual(
             [
                 "addresses",
+                "alerts",
                 "audit",
                 "auth",
                 "bandwidth",

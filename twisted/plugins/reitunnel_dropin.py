@@ -8,6 +8,7 @@ from twisted.application.service import ServiceMaker
 
 from reitunnel.client.endpoint_string import TunnelEndpointParser
 from reitunnel.hooks.addresses import AddressHookFactory
+from reitunnel.hooks.alerts import AlertsHookFactory
 from reitunnel.hooks.audit import AuditHookFactory
 from reitunnel.hooks.auth import AuthHookFactory
 from reitunnel.hooks.bandwidth import BandwidthHookFactory
@@ -25,6 +26,7 @@ service = ServiceMaker(
     "reitunnel",
 )
 addresses_hook = AddressHookFactory()
+alerts_hook = AlertsHookFactory()
 audit_hook = AuditHookFactory()
 auth_hook = AuthHookFactory()
 bandwidth_hook = BandwidthHookFactory()
