@@ -98,11 +98,10 @@ def draw(profile: Profile, title: str) -> str:
 
 
 def _about(profile: Profile) -> str:
-    milliseconds = profile.interval * 1000
     kind = "CPU time" if profile.clock == "cpu" else "time, waiting included"
     return (
-        f"{profile.samples} samples, one for each {milliseconds:.3g} ms of {kind}. "
-        "The lowest frames have called those above them."
+        f"{profile.samples} samples in {profile.seconds:.3g} s of {kind}. The lowest "
+        "frames have called those above them."
     )
 
 

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import signal
 import threading
+import time
 from collections import Counter
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -32,12 +33,12 @@ class Profile:
     """
     What was seen.
 
-    @ivar interval: the time between two samples, in seconds, of C{clock}.
+    @ivar seconds: how much of the clock's time went by.
     @ivar stacks: how many samples there are of each stack, outermost frame first.
     """
 
     clock: Clock
-    interval: float
+    seconds: float
     stacks: Mapping[Stack, int]
 
     @property
@@ -125,7 +126,8 @@ class Profiler:
     def __init__(self, clock: Clock, timer: Timer) -> None:
         self._clock = clock
         self._timer = timer
-        self._interval = 0.0
+        self._seconds = time.process_time if clock == "cpu" else time.monotonic
+        self._begun = 0.0
         self._counts: Counter[tuple[CodeType | None, ...]] = Counter()
         self._labels: dict[CodeType, str] = {}
         self._other = 0
@@ -134,10 +136,11 @@ class Profiler:
         """
         Begin.
 
-        @param interval: the time between two samples, in seconds.
+        @param interval: the time between two samples, in seconds. It is longer where
+            the kernel counts CPU time in coarser steps, often of 4 ms.
         @raise RuntimeError: if it cannot; the text is for people.
         """
-        self._interval = interval
+        self._begun = self._seconds()
         self._timer.start(interval, self._look)
 
     def stop(self) -> Profile:
@@ -145,6 +148,7 @@ class Profiler:
         End, and say what was seen.
         """
         self._timer.stop()
+        seconds = self._seconds() - self._begun
         labels = self._labels
         stacks: Counter[Stack] = Counter()
         for codes, count in self._counts.items():
@@ -152,7 +156,7 @@ class Profiler:
             stacks[names] += count
         if self._other:
             stacks[(OTHER,)] += self._other
-        return Profile(self._clock, self._interval, stacks)
+        return Profile(self._clock, seconds, stacks)
 
     def _look(self, frame: FrameType | None) -> None:
         labels = self._labels

@@ -4,11 +4,11 @@ Which page is where.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any, Final
 
+import msgspec
 from twisted.internet.task import deferLater
 from twisted.web.http import Request
 from twisted.web.resource import IResource, Resource
@@ -274,8 +274,8 @@ class _Probes:
             finally:
                 events = trace.stop()
         # Compact: there may be many.
-        body = json.dumps(events, separators=(",", ":"))
-        return Answer(body.encode(), JSON, file_name="reitunnel-trace.json")
+        body = msgspec.json.encode(events)
+        return Answer(body, JSON, file_name="reitunnel-trace.json")
 
     async def holdings(self, arguments: Arguments) -> Answer:
         """
