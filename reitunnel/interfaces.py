@@ -205,6 +205,18 @@ class ITunnel(Interface):
         Close the tunnel: its streams are reset.
         """
 
+    def rewrite(
+        *, port: int | None = None, metadata: Mapping[str, str] | None = None
+    ) -> None:
+        """
+        Change what the client asks for. Only on the server, and only while hooks decide
+        in L{ITunnelHook.on_tunnel_open}. The server's policy judges the new port too.
+
+        @param port: the port to bind; 0 lets the server choose.
+        @param metadata: what L{metadata} is from now on. The client is not told.
+        @raise RuntimeError: when it is too late, or on the client.
+        """
+
 
 class IBrake(Interface):
     """

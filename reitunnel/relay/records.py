@@ -44,6 +44,7 @@ class TunnelRecord:
 
     @ivar open_streams: its open streams, by number.
     @ivar on_over: told, once, when the tunnel and its last stream are over.
+    @ivar rewritable: whether what was asked for can still be changed.
     """
 
     def __init__(
@@ -78,6 +79,7 @@ class TunnelRecord:
         self.hooks = hooks
         self.open_streams: dict[int, StreamRecord] = {}
         self.on_over: Callable[[Code, str], None] | None = None
+        self.rewritable = False
         self._close = close
         self._end: tuple[Code, str] | None = None
 
@@ -134,6 +136,21 @@ class TunnelRecord:
         Close the tunnel: its streams are reset.
         """
         self._close(code, reason)
+
+    def rewrite(
+        self, *, port: int | None = None, metadata: Mapping[str, str] | None = None
+    ) -> None:
+        """
+        See L{ITunnel.rewrite}.
+        """
+        if not self.rewritable:
+            raise RuntimeError(
+                "a tunnel can be rewritten only on the server, while hooks decide on it"
+            )
+        if port is not None:
+            self.port = port
+        if metadata is not None:
+            self.metadata = dict(metadata)
 
 
 @implementer(IStream)

@@ -169,8 +169,12 @@ class PublicTunnel:
         rule = server.config.policy.rule(self._session.identity)
         opened: Opened | None = None
         try:
-            address = self._allowed_address(rule)
+            self._allowed_address(rule)
+            record.rewritable = True
             opened = await server.hooks.decide_tunnel_open(record)
+            record.rewritable = False
+            # Hooks may have rewritten it.
+            address = self._allowed_address(rule)
             await server.closing_ports.freed(record.port)
             if record.ended or not self._stands(TunnelHalf.PENDING):
                 return
@@ -185,6 +189,7 @@ class PublicTunnel:
         else:
             self._opened()
         finally:
+            record.rewritable = False
             self._owed.decided(opened)
 
     def _allowed_address(self, rule: Rule) -> str:

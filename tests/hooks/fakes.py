@@ -97,6 +97,12 @@ class FakeTunnel:
     def close(self, code: Code = Code.CLOSED, reason: str = "") -> None:
         pass
 
+    def rewrite(
+        self, *, port: int | None = None, metadata: Mapping[str, str] | None = None
+    ) -> None:
+        self.port = self.port if port is None else port
+        self.metadata = self.metadata if metadata is None else metadata
+
 
 @implementer(IBrake)
 class FakeBrake:

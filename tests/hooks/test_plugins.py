@@ -47,6 +47,7 @@ class InstalledTests(SynchronousTestCase):
                 "policy",
                 "quota",
                 "rate",
+                "remote-policy",
             ],
             [*factories],
         )

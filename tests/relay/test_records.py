@@ -58,6 +58,19 @@ class TunnelRecordTests(RecordTests):
     def test_interface(self) -> None:
         verifyObject(ITunnel, self.tunnel)
 
+    def test_rewrite(self) -> None:
+        """
+        Only what is said is changed, and only as long as that is of use.
+        """
+        self.assertRaises(RuntimeError, self.tunnel.rewrite, port=6000)
+        self.tunnel.rewritable = True
+        self.tunnel.rewrite(port=6000)
+        self.assertEqual(6000, self.tunnel.port)
+        self.assertEqual({"team": "web"}, self.tunnel.metadata)
+        self.tunnel.rewrite(metadata={})
+        self.assertEqual(6000, self.tunnel.port)
+        self.assertEqual({}, self.tunnel.metadata)
+
     def test_label(self) -> None:
         self.assertEqual("tunnel 1 of token:office/laptop", self.tunnel.label)
 

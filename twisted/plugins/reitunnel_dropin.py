@@ -17,6 +17,7 @@ from reitunnel.hooks.logging import LoggingHookFactory
 from reitunnel.hooks.metrics import MetricsHookFactory
 from reitunnel.hooks.quotas import QuotaHookFactory
 from reitunnel.hooks.rate_limit import RateHookFactory
+from reitunnel.hooks.remote_policy import RemotePolicyHookFactory
 from reitunnel.hooks.tunnel_policy import PolicyHookFactory
 
 service = ServiceMaker(
@@ -36,4 +37,5 @@ metrics_hook = MetricsHookFactory()
 policy_hook = PolicyHookFactory()
 quota_hook = QuotaHookFactory()
 rate_hook = RateHookFactory()
+remote_policy_hook = RemotePolicyHookFactory()
 tunnel_endpoint = TunnelEndpointParser()
