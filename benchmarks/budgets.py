@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from enum import Enum
 
 from benchmarks.figures import TIMES, Spread, differences, ratios, spread
-from benchmarks.micro.hooks import name_of
+from benchmarks.micro.hooks import name_of, shipped, wrapped
 from benchmarks.results import Key, Run
 
 CARRIERS = ("mux", "direct", "auto")
@@ -226,6 +226,14 @@ def _capacity(run: Run) -> Iterator[Budget]:
         at_least=False,
         unit="ns",
     )
+    for name in (*wrapped(), *shipped()):
+        yield Budget(
+            name,
+            Key("micro", "", f"hooks: {name}", "time"),
+            3000,
+            at_least=False,
+            unit="ns",
+        )
 
 
 def _long_path() -> Iterator[Budget]:

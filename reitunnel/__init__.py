@@ -1,12 +1,19 @@
 """
 Reitunnel: a tunnel framework on Twisted.
 
-L{Server} and L{Client} are services; docs/embedding.md shows how to use them.
+L{Server} and L{Client} are services, and L{TunnelServerEndpoint} is an endpoint;
+docs/embedding.md shows how to use them.
 """
 
 from __future__ import annotations
 
-from reitunnel.client import Client, ClientTunnel, Target
+from reitunnel.client import (
+    Client,
+    ClientTunnel,
+    Target,
+    TunnelPort,
+    TunnelServerEndpoint,
+)
 from reitunnel.config import (
     AuthSettings,
     ClientConfig,
@@ -46,7 +53,9 @@ __all__ = [
     "Strategy",
     "Target",
     "TransportError",
+    "TunnelPort",
     "TunnelRefused",
+    "TunnelServerEndpoint",
     "load_client_config",
     "load_server_config",
     "shown",

@@ -91,7 +91,11 @@ class CodedError(ReitunnelError):
 
     @ivar code: why.
     @ivar reason: one line for people; without secrets.
+    @ivar peer: the C{IAddress} that whoever caused it came from, where C{on_error} is
+        told so (docs/hooks.md); else L{None}.
     """
+
+    peer: object | None = None
 
     def __init__(self, code: Code, reason: str) -> None:
         super().__init__(code, reason)
@@ -184,7 +188,21 @@ class Refused(ReitunnelError):
     Raised by a hook to refuse. Its message is sent to the peer, so it is for
     people on both sides; any other exception refuses too, but its text stays
     in the log.
+
+    @ivar passing: whether the same may well be allowed later. Then a client asks
+        again, as it does when a limit of the server is reached.
     """
+
+    def __init__(self, message: str = "", *, passing: bool = False) -> None:
+        super().__init__(message)
+        self.passing = passing
+
+    @property
+    def code(self) -> Code:
+        """
+        What the peer is told: L{Code.LIMIT} if it is passing, else L{Code.REFUSED}.
+        """
+        return Code.LIMIT if self.passing else Code.REFUSED
 
 
 class HookTimeout(ReitunnelError):

@@ -9,7 +9,7 @@ its like, L{IHookFactory}).
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Iterable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 from twisted.internet.defer import Deferred
@@ -211,6 +211,36 @@ class ITunnel(Interface):
         Close the tunnel: its streams are reset.
         """
 
+    def rewrite(
+        *, port: int | None = None, metadata: Mapping[str, str] | None = None
+    ) -> None:
+        """
+        Change what the client asks for. Only on the server, and only while hooks decide
+        in L{ITunnelHook.on_tunnel_open}. The server's policy judges the new port too.
+
+        @param port: the port to bind; 0 lets the server choose.
+        @param metadata: what L{metadata} is from now on. The client is not told.
+        @raise RuntimeError: when it is too late, or on the client.
+        """
+
+
+class IBrake(Interface):
+    """
+    Holds one direction of a stream back. Several may hold it: it goes on when none
+    does.
+    """
+
+    def hold() -> None:
+        """
+        Let nothing more through: who sends is not read from, until L{release}. A
+        piece that has been read already may still come. Holding it again does nothing.
+        """
+
+    def release() -> None:
+        """
+        Hold it no more. Bytes may move from inside this call.
+        """
+
 
 class IStream(Interface):
     """
@@ -227,6 +257,21 @@ class IStream(Interface):
     def close(code: Code = Code.ABORTED, reason: str = "") -> None:
         """
         Reset the stream, on both sides.
+        """
+
+    def pace_received(moved: Callable[[int], None]) -> IBrake:
+        """
+        Be able to hold back what the visitor sends. Call it in
+        L{IStreamHook.on_stream_open}. The stream is not moved in the kernel then.
+
+        @param moved: told of the bytes of each event, after the data hooks. It must
+            not raise.
+        @raise RuntimeError: when the stream carries bytes already.
+        """
+
+    def pace_sent(moved: Callable[[int], None]) -> IBrake:
+        """
+        The same for what the visitor gets.
         """
 
 
@@ -326,6 +371,78 @@ class IErrorHook(Interface):
 
         @param error: what was raised.
         @param context: what was being done, one line for people.
+        """
+
+
+class IHookHost(Interface):
+    """
+    Whom a hook reports to, apart from its events: the manager that it is registered
+    with. Call it in the reactor's thread only.
+    """
+
+    name: str = Attribute("The name that the hook has in messages.")
+    reactor: Any = Attribute(
+        "The reactor: an L{IReactorTime}, and whatever else the program's provides."
+    )
+
+    def failed(event: str, error: BaseException) -> None:
+        """
+        Something failed after the call of an event was over: log it, count it, and
+        tell the hooks for errors.
+
+        @param event: the method's name.
+        """
+
+    def dropped(event: str, count: int) -> None:
+        """
+        Calls of an event came to nothing because there were too many: count them, and
+        log that now and then.
+        """
+
+    def worked(event: str, seconds: float) -> None:
+        """
+        An event has taken time in another thread: count that.
+        """
+
+
+class IBackgroundHook(Interface):
+    """
+    A hook with work of its own between the events: timers, threads, files,
+    connections. It provides one or more of the interfaces of events too.
+    """
+
+    def attach(host: IHookHost) -> None:
+        """
+        The hook is being registered, and is about to be told of events. Raising
+        refuses that.
+        """
+
+    def finish() -> Decision:
+        """
+        The server or client has stopped: bring to an end what was begun, and let go
+        of what is held. It has C{timeouts.hook} for that, and is cancelled then. If
+        the server or client is started again, events come again, without L{attach}.
+        """
+
+
+class IReactorHook(Interface):
+    """
+    A hook that uses the reactor in the calls of events: it must not be called in
+    another thread, so L{reitunnel.hooks.AsyncHook} does not take it. It has no
+    methods.
+    """
+
+
+class IMetricsSource(Interface):
+    """
+    A hook with metrics of its own, which the C{/metrics} page of the process shows
+    after those of Reitunnel itself. Their names must be others than those.
+    """
+
+    def exposition() -> bytes:
+        """
+        Give the metrics as they are now, in the text format of Prometheus (0.0.4),
+        with a line feed at the end.
         """
 
 

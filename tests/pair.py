@@ -1,5 +1,5 @@
 """
-A server and a client that are joined in memory, with visitors and targets.
+A server and a client that are joined in memory, with their links.
 """
 
 from __future__ import annotations
@@ -10,57 +10,45 @@ from typing import Any, ClassVar
 import msgspec
 from twisted.internet.defer import Deferred
 
-from reitunnel import Client, ClientConfig, ClientTunnel, Server, ServerConfig
+from reitunnel import ClientConfig, ServerConfig
 from reitunnel.client.attaching import Attachment
-from reitunnel.config.settings import ClientTimeouts, Retry, TunnelSettings
 from reitunnel.config.values import Carrier
-from reitunnel.interfaces import ISession
 from reitunnel.relay import DataLink, Link
+from reitunnel.testing import (
+    LINK_PORT,
+    PUBLIC_PORT,
+    TARGET_PORT,
+    MemoryConnection,
+    MemoryPair,
+    MemoryReactor,
+    Peer,
+    client_config,
+    server_config,
+)
 from tests.ledger import Ledger
-from tests.memory import Caller, MemoryConnection, MemoryReactor, Peer, Peers
 
-LINK_PORT = 7000
-TARGET_PORT = 8080
-PUBLIC_PORT = 6000
+__all__ = [
+    "CLIENT",
+    "LINK_PORT",
+    "PUBLIC_PORT",
+    "SERVER",
+    "TARGET_PORT",
+    "Pair",
+    "client_config",
+    "innermost",
+    "link_of",
+    "outcome",
+    "server_config",
+]
 
-SERVER = ServerConfig(
-    listen=(f"tcp://127.0.0.1:{LINK_PORT}",),
-    insecure_no_auth=True,
-)
-CLIENT = ClientConfig(
-    server=f"tcp://127.0.0.1:{LINK_PORT}",
-    client_id="laptop",
-    timeouts=ClientTimeouts(resume=0.0),
-    retry=Retry(jitter=0.0),
-    tunnels=(TunnelSettings(port=PUBLIC_PORT, target=f"127.0.0.1:{TARGET_PORT}"),),
-)
-
-
-def server_config(**changes: Any) -> ServerConfig:
-    """
-    Make a server's configuration: loopback, no authentication, and C{changes}.
-    """
-    return msgspec.structs.replace(SERVER, **changes)
+SERVER = server_config()
+CLIENT = client_config()
 
 
-def client_config(**changes: Any) -> ClientConfig:
-    """
-    Make the configuration of a client of that server, with one tunnel, no jitter,
-    whose session ends with its link, and C{changes}.
-    """
-    return msgspec.structs.replace(CLIENT, **changes)
-
-
-class Pair:
+class Pair(MemoryPair):
     """
     A server and its client.
 
-    @ivar reactor: the reactor of both, with their network and their clock.
-    @ivar server: the server.
-    @ivar client: the client.
-    @ivar told_server: what a hook of the server was told.
-    @ivar told_client: what a hook of the client was told.
-    @ivar targets: what was connected at the target's port.
     @cvar carrier: the carrier of clients whose configuration says C{auto}.
     """
 
@@ -77,86 +65,30 @@ class Pair:
         reactor: MemoryReactor | None = None,
     ) -> None:
         """
-        @param server: the server's configuration; see L{server_config}.
-        @param client: the client's.
-        @param server_hooks: hooks after L{told_server}.
-        @param client_hooks: hooks after L{told_client}.
-        @param ledgers: whether L{told_server} and L{told_client} are hooks at all:
-            without hooks less is done.
-        @param reactor: a reactor with faults.
+        @param ledgers: whether C{told_server} and C{told_client} are hooks at all.
         """
-        self.reactor = reactor or MemoryReactor()
-        self.told_server = Ledger()
-        self.told_client = Ledger()
-        if ledgers:
-            server_hooks = [self.told_server, *server_hooks]
-            client_hooks = [self.told_client, *client_hooks]
         if client.carrier == "auto":
             client = msgspec.structs.replace(client, carrier=self.carrier)
-        self.server = Server(self.reactor, server, server_hooks)
-        self.client = Client(self.reactor, client, client_hooks)
-        self.targets = Peers()
-        self._target_port = self.reactor.listenTCP(
-            TARGET_PORT, self.targets, interface="127.0.0.1"
+        super().__init__(
+            server=server,
+            client=client,
+            server_hooks=server_hooks,
+            client_hooks=client_hooks,
+            recording=ledgers,
+            reactor=reactor,
         )
 
-    # Starting and stopping.
+    def make_recording_hook(self) -> Ledger:
+        """
+        Make a hook that has the name by which tests know it.
+        """
+        return Ledger()
 
-    def start(self) -> Pair:
+    def is_far_end(self, protocol: object) -> bool:
         """
-        Start both, and let them do what follows at once.
+        Whether a protocol is one, also inside of what endpoints wrap it in.
         """
-        self.start_server()
-        self.start_client()
-        return self
-
-    def start_server(self) -> Pair:
-        """
-        Start the server alone.
-        """
-        self.server.privilegedStartService()
-        self.server.startService()
-        self.reactor.settle()
-        return self
-
-    def start_client(self) -> Pair:
-        """
-        Start the client alone.
-        """
-        self.client.startService()
-        self.reactor.settle()
-        return self
-
-    def stop(self) -> list[str]:
-        """
-        Stop both, whatever state they are in, and see what they leave behind.
-
-        @return: what was left: it should be nothing.
-        """
-        stopping = [self.client.stopService(), self.server.stopService()]
-        self.reactor.advance(120)
-        left = [f"{each} is left" for each in self._left_open()]
-        left += [f"{each} does not stop" for each in stopping if not each.called]
-        left += [f"the server's hook: {e}" for e in self.told_server.broken_rules()]
-        left += [f"the client's hook: {e}" for e in self.told_client.broken_rules()]
-        return left
-
-    def close_target(self) -> None:
-        """
-        Let the target's port be closed: connections to it are refused.
-        """
-        self._target_port.stopListening()
-        self.reactor.settle()
-
-    def open_target(self) -> None:
-        """
-        Open it again.
-        """
-        self._target_port = self.reactor.listenTCP(
-            TARGET_PORT, self.targets, interface="127.0.0.1"
-        )
-
-    # What is there.
+        return isinstance(innermost(protocol), Peer)
 
     @property
     def link(self) -> MemoryConnection:
@@ -193,81 +125,6 @@ class Pair:
             and isinstance(link.receiver, DataLink)
             and link.receiver.stream
         ]
-
-    @property
-    def link_connections(self) -> list[MemoryConnection]:
-        """
-        Every connection that the server has accepted for a link, oldest first.
-        """
-        return [
-            connection
-            for connection in self.reactor.connections
-            if getattr(connection.server.getHost(), "port", None) == LINK_PORT
-        ]
-
-    @property
-    def session(self) -> ISession:
-        """
-        The client's one session, on the server.
-        """
-        [session] = self.server.sessions
-        return session
-
-    @property
-    def public_ports(self) -> list[int]:
-        """
-        The ports that are open for visitors.
-        """
-        known = (LINK_PORT, TARGET_PORT)
-        ports = [getattr(port.address, "port", 0) for port in self.reactor.ports]
-        return [port for port in ports if port not in known]
-
-    # Visitors.
-
-    def visit(self, port: int = PUBLIC_PORT, host: str = "127.0.0.1") -> Peer:
-        """
-        Connect a visitor, and let everything follow that does at once.
-        """
-        visitor = self.arrive(port, host)
-        self.reactor.settle()
-        return visitor
-
-    def arrive(self, port: int = PUBLIC_PORT, host: str = "127.0.0.1") -> Peer:
-        """
-        Connect a visitor, and let nothing happen yet.
-        """
-        visitor = Peer()
-        self.reactor.connectTCP(host, port, Caller(visitor))
-        return visitor
-
-    def open_stream(self) -> tuple[Peer, Peer]:
-        """
-        Connect a visitor to its target.
-
-        @return: the visitor and the target.
-        """
-        visitor = self.visit()
-        return visitor, self.targets.newest
-
-    def open_tunnel(self, *args: Any, **keywords: Any) -> ClientTunnel:
-        """
-        Open a tunnel of the client's.
-        """
-        result = outcome(self.client.open_tunnel(*args, **keywords), self.reactor)
-        assert isinstance(result, ClientTunnel), result
-        return result
-
-    def _left_open(self) -> list[object]:
-        ports = [
-            port for port in self.reactor.ports if port.factory is not self.targets
-        ]
-        ends = [
-            end
-            for connection in self.reactor.connections
-            for end in (connection.client, connection.server)
-            if end.connected and not isinstance(innermost(end.protocol), Peer)
-        ]
-        return [*ports, *ends, *self.reactor.getDelayedCalls()]
 
 
 def link_of(protocol: Any) -> object:

@@ -139,7 +139,7 @@ class AskedTunnel:
         try:
             opened = await self._session.client.hooks.decide_tunnel_open(self.record)
         except Refused as refused:
-            error = TunnelRefused(Code.REFUSED, str(refused))
+            error = TunnelRefused(refused.code, str(refused))
             self.end(error.code, error.reason)
             self._session.refused(self, error)
         finally:

@@ -89,6 +89,7 @@ class Client(Reloading, Service):
             reactor,
             strategy=Strategy(config.hook_strategy),
             timeout=config.timeouts.hook,
+            slow=config.timeouts.slow_hook,
         )
         tables = [table.table() for table in config.hooks]
         self._config_hooks = build_hooks(tables, reactor)
@@ -137,6 +138,31 @@ class Client(Reloading, Service):
         The session with the server, while there is one.
         """
         return self._session
+
+    @property
+    def sessions(self) -> Sequence[ISession]:
+        """
+        The session with the server as a sequence: of one, or empty.
+        """
+        return () if self._session is None else (self._session,)
+
+    @property
+    def unready(self) -> str:
+        """
+        Why visitors cannot reach every target now, in a few words; empty if they
+        can, as far as the server goes.
+        """
+        session = self._session
+        if session is None:
+            return (
+                f"not connected: {self._trouble}" if self._trouble else "not connected"
+            )
+        if session.draining or not self.running:
+            return "nothing new is taken"
+        missing = sum(wanted.address is None for wanted in self.wanted)
+        return (
+            f"{missing} of {len(self.wanted)} tunnels are not open" if missing else ""
+        )
 
     @property
     def tunnels(self) -> Sequence[ITunnel]:
@@ -450,6 +476,7 @@ class Client(Reloading, Service):
         self._disappoint(
             SessionRefused(Code.SHUTDOWN, reason), TunnelRefused(Code.SHUTDOWN, reason)
         )
+        await self.hooks.finish()
         self._given_up = None
         self._stopped = True
         over, self._over = self._over, []

@@ -137,7 +137,7 @@ class SessionEndpoint:
             session, link = await self._go_on() or await self._begin()
         except Refused as refused:
             reason = f"a hook of this client refused the session: {refused}"
-            error = SessionRefused(Code.REFUSED, reason)
+            error = SessionRefused(refused.code, reason)
             client.connection_failed(error)
             raise error from None
         except _NotYet as error:

@@ -72,7 +72,7 @@ class Dial:
         transport.on_over = self._over
         transport.on_delivered = record.received
         transport.on_written = record.sent
-        record.begin(transport)
+        record.begin(transport, outward=False)
         self._dialling = watch(Asking(self._clock, self._connect()), self._failed)
         if transport.lost:
             self._dialling.cancel()
@@ -82,7 +82,7 @@ class Dial:
         try:
             opened = await self._ask()
         except Refused as refused:
-            self._transport.abort(Code.REFUSED, str(refused))
+            self._transport.abort(refused.code, str(refused))
         finally:
             self._owed.decided(opened)
         if opened is not None and not self._transport.lost:

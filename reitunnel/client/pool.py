@@ -90,6 +90,20 @@ class LinkPool:
         self._retry: IDelayedCall | None = None
         self._dials = False
 
+    @property
+    def idle(self) -> int:
+        """
+        How many wait for a stream.
+        """
+        return len(self._idle)
+
+    @property
+    def used(self) -> int:
+        """
+        How many a stream has, or are being closed.
+        """
+        return self._open - len(self._idle)
+
     def start(self) -> None:
         """
         Begin to dial.

@@ -119,8 +119,12 @@ class Reloading:
         self.hooks.replace(self._config_hooks, hooks)
         # From here on nothing can fail.
         self._config_hooks = hooks
+        # It reports whatever goes wrong itself.
+        Deferred.fromCoroutine(self.hooks.finish_removed())
         self.hooks.configure(
-            strategy=Strategy(config.hook_strategy), timeout=config.timeouts.hook
+            strategy=Strategy(config.hook_strategy),
+            timeout=config.timeouts.hook,
+            slow=config.timeouts.slow_hook,
         )
         former, self.config = self.config, config
         self.authenticator = authenticator

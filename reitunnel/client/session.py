@@ -170,6 +170,13 @@ class ClientSession:
         """
         return self.end is None and not self.mux.detached
 
+    @property
+    def data_links(self) -> tuple[int, int]:
+        """
+        How many data links it has that are idle, and how many that are in use.
+        """
+        return (0, 0) if self._pool is None else (self._pool.idle, self._pool.used)
+
     async def decide(self) -> None:
         """
         Ask the hooks.
@@ -187,7 +194,7 @@ class ClientSession:
         try:
             opened = await self._deciding.result
         except Refused as refused:
-            self.close(Code.REFUSED, str(refused))
+            self.close(refused.code, str(refused))
             raise
         except CancelledError:
             if self.end is None:

@@ -23,6 +23,7 @@ from twisted.internet.error import (
 )
 from twisted.internet.interfaces import (
     IAddress,
+    ILoggingContext,
     IProtocol,
     IProtocolFactory,
     IStreamClientEndpoint,
@@ -71,7 +72,7 @@ class TargetDialler:
             self.text = target
             self._endpoint = _endpoint(reactor, target, timeout)
         elif IProtocolFactory.providedBy(target):
-            self.text = f"in process: {type(target).__name__}"
+            self.text = f"in process: {name_of(target)}"
             self._factory = IProtocolFactory(target)
         elif IStreamClientEndpoint.providedBy(target):
             self.text = f"endpoint: {type(target).__name__}"
@@ -163,6 +164,15 @@ def _endpoint(reactor: Any, target: str, timeout: float) -> IStreamClientEndpoin
                 return HostnameEndpoint(reactor, host, port, timeout)
             kind = TCP4ClientEndpoint if version == 4 else TCP6ClientEndpoint
             return kind(reactor, host, port, timeout)
+
+
+def name_of(factory: object) -> str:
+    """
+    Name a factory. One that wraps another gives that one's name.
+    """
+    if ILoggingContext.providedBy(factory):
+        return ILoggingContext(factory).logPrefix()
+    return type(factory).__name__
 
 
 def _refusal(error: Exception) -> StreamRefused:

@@ -11,6 +11,7 @@ from reitunnel.config.addresses import (
     is_loopback,
     parse_bind,
     parse_link_address,
+    parse_monitor_address,
     parse_target,
 )
 from reitunnel.config.loading import (
@@ -29,6 +30,7 @@ from reitunnel.config.settings import (
     ClientTimeouts,
     HookSettings,
     Limits,
+    Monitoring,
     Policy,
     Retry,
     Rule,
@@ -59,6 +61,7 @@ __all__ = [
     "HostTarget",
     "Limits",
     "LinkAddress",
+    "Monitoring",
     "Policy",
     "PortRange",
     "Retry",
@@ -78,6 +81,7 @@ __all__ = [
     "load_server_config",
     "parse_bind",
     "parse_link_address",
+    "parse_monitor_address",
     "parse_remote",
     "parse_target",
     "verify_client_config",

@@ -132,6 +132,37 @@ def parse_target(text: str) -> HostTarget | UnixTarget:
     return HostTarget(name, port)
 
 
+def parse_monitor_address(text: str) -> HostTarget | UnixTarget:
+    """
+    Read where the pages of a running process are: C{host:port}, where the host is
+    an IP address or C{localhost}, and port 0 lets the system choose; or
+    C{unix:/path}.
+
+    @raise ValueError: if it is neither; the message is for people.
+    """
+    if text.startswith("unix:"):
+        return parse_target(text)
+    host, _, digits = text.rpartition(":")
+    port = parse_port(digits) if host else None
+    name = _unbracketed(host)
+    try:
+        if port is None or name is None:
+            raise ValueError
+        return HostTarget(_address(name), port)
+    except ValueError:
+        raise ValueError(
+            f'expected "address:port", with an IP address, or "unix:/path", got '
+            f'"{text}"'
+        ) from None
+
+
+def _address(host: str) -> str:
+    """
+    @raise ValueError: if it is neither an IP address nor C{localhost}.
+    """
+    return "127.0.0.1" if host == "localhost" else str(ip_address(host))
+
+
 def parse_port(digits: str) -> int | None:
     """
     Read a port from 0 to 65535.

@@ -11,12 +11,18 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from reitunnel.config.addresses import parse_link_address
+from reitunnel.config.addresses import (
+    HostTarget,
+    is_loopback,
+    parse_link_address,
+    parse_monitor_address,
+)
 from reitunnel.config.settings import (
     ClientConfig,
     ClientLimits,
     ClientTimeouts,
     Limits,
+    Monitoring,
     ServerConfig,
     ServerTimeouts,
     Tuning,
@@ -71,6 +77,7 @@ def check_server(config: ServerConfig) -> Iterator[Finding]:
             )
     yield from _heartbeat(config.timeouts)
     yield from _buffers(config.limits, config.tuning)
+    yield from _monitoring(config.monitoring)
 
 
 def check_client(
@@ -112,6 +119,7 @@ def check_client(
         )
     yield from _heartbeat(config.timeouts)
     yield from _buffers(config.limits, config.tuning)
+    yield from _monitoring(config.monitoring)
 
 
 def _authentication(config: ServerConfig) -> Iterator[Finding]:
@@ -221,6 +229,23 @@ def _buffers(limits: Limits | ClientLimits, tuning: Tuning) -> Iterator[Finding]
             f"{limits.max_session_bytes} is less than tuning.stream_window, "
             f"{tuning.stream_window}",
             ("tuning.stream_window", "tuning.preset"),
+        )
+
+
+def _monitoring(monitoring: Monitoring) -> Iterator[Finding]:
+    """
+    Whether the pages of the running process are for this machine alone.
+    """
+    text = monitoring.listen
+    if text is None or monitoring.insecure_expose:
+        return
+    address = parse_monitor_address(text)
+    if isinstance(address, HostTarget) and not is_loopback(address.host):
+        yield Finding(
+            "monitoring.listen",
+            f'"{text}" would show everybody who reaches it what this process does: use '
+            "a loopback address or unix:/path, or say monitoring.insecure_expose",
+            ("monitoring.insecure_expose",),
         )
 
 

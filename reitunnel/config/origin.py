@@ -13,6 +13,7 @@ from reitunnel.errors import ConfigMistake
 _FLAGS: Mapping[str, str] = {
     "server": "the server's address",
     "tunnels": "-R",
+    "monitoring.listen": "--monitor",
     "timeouts.base": "--timeout",
     "timeouts.preset": "--timeout-preset",
     "timeouts.drain": "--drain-timeout",

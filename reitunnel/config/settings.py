@@ -24,6 +24,7 @@ from reitunnel.config.values import (
     LogFormat,
     LogLevel,
     Metadata,
+    MonitorAddress,
     PortNumber,
     PortRange,
     PresetName,
@@ -221,6 +222,7 @@ class ServerTimeouts(Settings, frozen=True, kw_only=True):
     heartbeat_timeout: Seconds = 30.0
     stream_open: Seconds = 30.0
     hook: Seconds = 5.0
+    slow_hook: Seconds = 0.1
     drain: Annotated[float, Meta(ge=0, le=86400)] = 10.0
     resume: Annotated[float, Meta(ge=0, le=86400)] = 60.0
 
@@ -242,6 +244,7 @@ class ClientTimeouts(Settings, frozen=True, kw_only=True):
     heartbeat_timeout: Seconds = 30.0
     target: Seconds = 10.0
     hook: Seconds = 5.0
+    slow_hook: Seconds = 0.1
     drain: Annotated[float, Meta(ge=0, le=86400)] = 10.0
     resume: Annotated[float, Meta(ge=0, le=86400)] = 60.0
 
@@ -274,6 +277,18 @@ class TunnelSettings(Settings, frozen=True, kw_only=True):
     metadata: Metadata = {}
 
 
+class Monitoring(Settings, frozen=True, kw_only=True):
+    """
+    C{[monitoring]}: the pages that show what a running process does.
+
+    @ivar listen: C{host:port} or C{unix:/path}; L{None} shows nothing.
+    """
+
+    listen: MonitorAddress | None = None
+    insecure_expose: bool = False
+    debug: bool = True
+
+
 class ServerConfig(Settings, frozen=True, kw_only=True):
     """
     Everything a server can be told.
@@ -296,6 +311,7 @@ class ServerConfig(Settings, frozen=True, kw_only=True):
     limits: Limits = Limits()
     timeouts: ServerTimeouts = ServerTimeouts()
     tuning: ServerTuning = ServerTuning()
+    monitoring: Monitoring = Monitoring()
     hooks: tuple[HookSettings, ...] = ()
 
 
@@ -325,6 +341,7 @@ class ClientConfig(Settings, frozen=True, kw_only=True):
     limits: ClientLimits = ClientLimits()
     timeouts: ClientTimeouts = ClientTimeouts()
     tuning: Tuning = Tuning()
+    monitoring: Monitoring = Monitoring()
     retry: Retry = Retry()
     tunnels: tuple[TunnelSettings, ...] = ()
     hooks: tuple[HookSettings, ...] = ()

@@ -13,6 +13,7 @@ from msgspec import Meta
 from reitunnel.config.addresses import (
     parse_bind,
     parse_link_address,
+    parse_monitor_address,
     parse_port,
     parse_target,
 )
@@ -61,6 +62,7 @@ DialAddress = Annotated[
     str, _parsed(_checked(lambda text: parse_link_address(text, listening=False)))
 ]
 TargetAddress = Annotated[str, _parsed(_checked(parse_target), max_length=1024)]
+MonitorAddress = Annotated[str, _parsed(_checked(parse_monitor_address))]
 ClientId = Annotated[str, _parsed(_checked(_check_client_id), max_length=128)]
 
 Name = Annotated[str, Meta(max_length=255)]

@@ -11,7 +11,7 @@ from collections.abc import Iterable
 
 from msgspec import Struct
 
-from reitunnel.config.addresses import parse_link_address
+from reitunnel.config.addresses import parse_link_address, parse_monitor_address
 from reitunnel.config.checks import Finding, check_client, check_server
 from reitunnel.config.settings import ClientConfig, ServerConfig
 from reitunnel.errors import ConfigError, ConfigMistake
@@ -27,6 +27,7 @@ def verify_server_config(config: ServerConfig) -> None:
     """
     for index, text in enumerate(config.listen):
         _verify_address(f"listen[{index}]", text, listening=True)
+    _verify_monitoring(config)
     _raise_any(check_server(config))
 
 
@@ -42,6 +43,7 @@ def verify_client_config(config: ClientConfig) -> None:
     if config.token is None and config.token_file is not None:
         message = "is read by load_client_config only: give the token itself"
         raise ConfigError([ConfigMistake("token_file", message)])
+    _verify_monitoring(config)
     _raise_any(check_client(config, needs_tunnels=False))
 
 
@@ -50,6 +52,15 @@ def _verify_address(path: str, text: str, *, listening: bool) -> None:
         parse_link_address(text, listening=listening)
     except ValueError as error:
         raise ConfigError([ConfigMistake(path, str(error))]) from None
+
+
+def _verify_monitoring(config: ServerConfig | ClientConfig) -> None:
+    try:
+        if config.monitoring.listen is not None:
+            parse_monitor_address(config.monitoring.listen)
+    except ValueError as error:
+        mistake = ConfigMistake("monitoring.listen", str(error))
+        raise ConfigError([mistake]) from None
 
 
 def _raise_any(findings: Iterable[Finding]) -> None:

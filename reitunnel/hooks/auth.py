@@ -4,114 +4,88 @@ The C{auth} hook: which of the clients that have proved who they are may connect
 
 from __future__ import annotations
 
-import re
-from collections.abc import Callable, Iterable
-from fnmatch import translate
+from collections.abc import Callable
 from typing import Annotated
 
 from msgspec import Meta, Struct
 from twisted.internet.interfaces import IReactorCore
 from twisted.plugin import IPlugin
+from twisted.python.reflect import namedAny
 from zope.interface import implementer
 
 from reitunnel.errors import Code, Refused
-from reitunnel.interfaces import ICertificate, IClientHook, IHookFactory, ISession
+from reitunnel.hooks.client_rules import ClientGroup, ClientRules
+from reitunnel.interfaces import Decision, IClientHook, IHookFactory, ISession
 
-Patterns = Annotated[tuple[Annotated[str, Meta(min_length=1)], ...], Meta(min_length=1)]
-"""Shell-style patterns: C{*}, C{?}, C{[abc]}."""
-
-_FINGERPRINT = re.compile("[0-9a-f]{64}")
-_TOKEN = "token:"
-
-
-class ClientRule(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """
-    Describes clients. A client matches if, for every list that is given, one of
-    its patterns matches. All but L{names} and L{fingerprints} care for case.
-
-    @ivar tokens: the name of the token that the client proved to have.
-    @ivar instances: the client id that the client chose.
-    @ivar subjects: the whole subject of its certificate, as RFC 4514 writes it.
-    @ivar common_names: the subject's common name.
-    @ivar organizations: the subject's organization.
-    @ivar names: any of the certificate's subject alternative names.
-    @ivar fingerprints: SHA-256 of the certificate, 64 hexadecimal digits, which
-        colons may separate; no patterns.
-    """
-
-    tokens: Patterns | None = None
-    instances: Patterns | None = None
-    subjects: Patterns | None = None
-    common_names: Patterns | None = None
-    organizations: Patterns | None = None
-    names: Patterns | None = None
-    fingerprints: Patterns | None = None
-
-    def __post_init__(self) -> None:
-        lists = [getattr(self, name) for name in self.__struct_fields__]
-        if all(patterns is None for patterns in lists):
-            known = ", ".join(self.__struct_fields__)
-            raise ValueError(f"a rule needs one or more of {known}")
-        if any(patterns is not None and not patterns for patterns in lists):
-            raise ValueError("a list in a rule is empty")
-        for fingerprint in self.fingerprints or ():
-            if not _FINGERPRINT.fullmatch(_plain_fingerprint(fingerprint)):
-                raise ValueError(
-                    f'"{fingerprint}" is not a SHA-256 fingerprint: expected 64 '
-                    "hexadecimal digits"
-                )
-
-
-Rules = Annotated[tuple[ClientRule, ...], Meta(min_length=1)]
+Validator = Callable[[ISession], Decision]
+"""
+Decides on a client as C{on_client_connect} does: it allows with L{None}, refuses by
+raising, and may be a coroutine function or return a Deferred.
+"""
 
 
 class AuthOptions(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """
-    The options of the C{auth} hook. One of the two is needed.
+    The options of the C{auth} hook. One of them is needed.
 
     @ivar allow: a client that matches none of these rules is refused; without
         it, every client is allowed that is not denied.
     @ivar deny: a client that matches one of these rules is refused.
+    @ivar validator: the dotted name of a function that is asked about each client
+        that the rules let through, C{package.module.function}.
     """
 
-    allow: Rules | None = None
-    deny: Rules | None = None
+    allow: ClientRules | None = None
+    deny: ClientRules | None = None
+    validator: Annotated[str, Meta(min_length=1)] | None = None
 
     def __post_init__(self) -> None:
-        if not self.allow and not self.deny:
-            raise ValueError("needs allow or deny, or both")
+        if not self.allow and not self.deny and not self.validator:
+            raise ValueError("needs one or more of allow, deny, validator")
 
 
 @implementer(IClientHook)
 class AuthHook:
     """
-    Refuses clients by their token, certificate or instance.
+    Refuses clients by their token, certificate or instance, or by what a function
+    says of them.
 
     It decides on what a client has proved already; it does not authenticate.
     """
 
-    def __init__(self, options: AuthOptions) -> None:
+    def __init__(
+        self, options: AuthOptions | None = None, *, validator: Validator | None = None
+    ) -> None:
         """
-        @param options: which clients to allow and to deny.
+        @param options: which clients to allow and to deny. Without it, all are left
+            to the validator.
+        @param validator: asked about each client that the rules let through; the one
+            that the options name if L{None}.
+        @raise ValueError: if there is neither, or the options name no function.
         """
-        self._allow = None
-        if options.allow is not None:
-            self._allow = [_RuleMatch(rule) for rule in options.allow]
-        self._deny = [_RuleMatch(rule) for rule in options.deny or ()]
+        if options is None and validator is None:
+            raise ValueError("needs options or a validator")
+        allow = deny = name = None
+        if options is not None:
+            allow, deny, name = options.allow, options.deny, options.validator
+        self._allow = None if allow is None else ClientGroup(allow)
+        self._deny = ClientGroup(deny or ())
+        if validator is None and name is not None:
+            validator = _load_validator(name)
+        self._validator = validator
 
-    def on_client_connect(self, client: ISession) -> None:
+    def on_client_connect(self, client: ISession) -> Decision:
         """
         See L{IClientHook.on_client_connect}.
 
         @raise Refused: if the client is denied, or not among the allowed.
         """
         who = f"client {client.identity} ({client.instance})"
-        if any(rule.matches(client) for rule in self._deny):
+        if client in self._deny:
             raise Refused(f"{who} is denied")
-        if self._allow is not None and not any(
-            rule.matches(client) for rule in self._allow
-        ):
+        if self._allow is not None and client not in self._allow:
             raise Refused(f"{who} is not among the allowed clients")
+        return None if self._validator is None else self._validator(client)
 
     def on_client_disconnect(self, client: ISession, code: Code, reason: str) -> None:
         """
@@ -136,63 +110,24 @@ class AuthHookFactory:
         return AuthHook(options)
 
 
-class _RuleMatch:
+def _load_validator(name: str) -> Validator:
     """
-    A L{ClientRule} that is ready to be matched.
+    Find a function by its dotted name.
+
+    @raise ValueError: if there is none.
     """
-
-    def __init__(self, rule: ClientRule) -> None:
-        self._tests: list[Callable[[ISession], bool]] = []
-        self._add(rule.tokens, _token_names)
-        self._add(rule.instances, lambda client: (client.instance,))
-        self._add_certificate(rule.subjects, lambda own: (own.subject,))
-        self._add_certificate(rule.common_names, lambda own: (own.common_name,))
-        self._add_certificate(rule.organizations, lambda own: (own.organization,))
-        # Host names and the domains of e-mail addresses know no case.
-        names = rule.names and tuple(pattern.lower() for pattern in rule.names)
-        self._add_certificate(names, lambda own: map(str.lower, own.names))
-        self._add_certificate(
-            rule.fingerprints and tuple(map(_plain_fingerprint, rule.fingerprints)),
-            lambda own: (own.fingerprint,),
+    if "." not in name:
+        raise ValueError(
+            f'validator: expected a dotted name such as "package.module.function", '
+            f'got "{name}"'
         )
-
-    def matches(self, client: ISession) -> bool:
-        """
-        Whether every list of the rule matches the client.
-        """
-        return all(test(client) for test in self._tests)
-
-    def _add(
-        self,
-        patterns: Iterable[str] | None,
-        values: Callable[[ISession], Iterable[str]],
-    ) -> None:
-        if patterns is None:
-            return
-        matchers = [re.compile(translate(pattern)).match for pattern in patterns]
-        self._tests.append(
-            lambda client: any(
-                matcher(value) for value in values(client) for matcher in matchers
-            )
-        )
-
-    def _add_certificate(
-        self,
-        patterns: Iterable[str] | None,
-        values: Callable[[ICertificate], Iterable[str]],
-    ) -> None:
-        def of_client(client: ISession) -> Iterable[str]:
-            certificate = client.facts.certificate
-            return () if certificate is None else values(certificate)
-
-        self._add(patterns, of_client)
-
-
-def _token_names(client: ISession) -> tuple[str, ...]:
-    if client.identity.startswith(_TOKEN):
-        return (client.identity.removeprefix(_TOKEN),)
-    return ()
-
-
-def _plain_fingerprint(text: str) -> str:
-    return text.replace(":", "").lower()
+    try:
+        found = namedAny(name)
+    except Exception as error:
+        raise ValueError(
+            f'validator: cannot load "{name}": {type(error).__name__}: {error}'
+        ) from error
+    if not callable(found):
+        raise ValueError(f'validator: "{name}" is not a function')
+    validator: Validator = found
+    return validator

@@ -5,7 +5,7 @@ checked once, at registration.
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from inspect import isasyncgenfunction, iscoroutine, iscoroutinefunction
 from typing import Any, NewType
@@ -16,7 +16,9 @@ from zope.interface.verify import verifyObject
 
 from reitunnel.errors import InvalidHook
 from reitunnel.hooks.base import BaseHook
+from reitunnel.hooks.statistics import Tallies, Tally
 from reitunnel.interfaces import (
+    IBackgroundHook,
     IClientHook,
     IDataHook,
     IErrorHook,
@@ -33,11 +35,15 @@ HOOK_INTERFACES: tuple[type[Interface], ...] = (
     IDataHook,
     IErrorHook,
 )
-"""Every interface that a hook can provide."""
+"""Every interface of events that a hook can provide."""
 
-_DECISIONS = frozenset(
-    {"on_server_start", "on_client_connect", "on_tunnel_open", "on_stream_open"}
-)
+PAIRS: Mapping[str, str] = {
+    "on_server_start": "on_server_stop",
+    "on_client_connect": "on_client_disconnect",
+    "on_tunnel_open": "on_tunnel_close",
+    "on_stream_open": "on_stream_close",
+}
+"""The events that a hook may refuse, and the closes that answer them."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -48,11 +54,15 @@ class PairedCalls:
     @ivar hook: the hook's name, for people.
     @ivar opens: asked to allow the open.
     @ivar closes: told of the close.
+    @ivar opens_tally: counts the opens.
+    @ivar closes_tally: counts the closes.
     """
 
     hook: str
     opens: Callable[..., object]
     closes: Callable[..., object]
+    opens_tally: Tally
+    closes_tally: Tally
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -63,11 +73,13 @@ class Notification:
     @ivar hook: the hook's name, for people.
     @ivar event: the method's name.
     @ivar method: the bound method.
+    @ivar tally: counts the calls.
     """
 
     hook: str
     event: str
     method: Callable[..., object]
+    tally: Tally
 
 
 Opened = NewType("Opened", tuple[PairedCalls, ...])
@@ -107,10 +119,12 @@ class RegisteredHook:
     @ivar data_received: its method for bytes from visitors, or L{None}.
     @ivar data_sent: its method for bytes to visitors, or L{None}.
     @ivar error: its method for failures, or L{None}.
+    @ivar tallies: what is counted of it.
     """
 
     hook: object
     name: str
+    tallies: Tallies
     server: PairedCalls | None
     client: PairedCalls | None
     tunnel: PairedCalls | None
@@ -130,45 +144,76 @@ def verify_hook(hook: object) -> None:
     provided = [face for face in HOOK_INTERFACES if face.providedBy(hook)]
     if not provided:
         raise InvalidHook(_nothing_provided(hook))
+    if IBackgroundHook.providedBy(hook):
+        provided.append(IBackgroundHook)
     for interface in provided:
         try:
             verifyObject(interface, hook)
         except Invalid as error:
             raise InvalidHook(" ".join(str(error).split())) from error
-        for event in interface.names():
-            _verify_kind(hook, event)
+        if interface is not IBackgroundHook:
+            for event in interface.names():
+                _verify_kind(hook, event)
 
 
-def inspect_hook(hook: object, name: str) -> RegisteredHook:
+def wants(hook: object, event: str) -> bool:
+    """
+    Whether a hook is interested in an event: it provides the event's interface, and
+    its method is not one of L{BaseHook}, which do nothing.
+    """
+    for interface in HOOK_INTERFACES:
+        if event in interface.names():
+            return bool(interface.providedBy(hook)) and not _inherited(hook, event)
+    return False
+
+
+def inspect_hook(hook: object, tallies: Tallies) -> RegisteredHook:
     """
     Find the methods of a hook that has been verified.
 
-    @param name: its name, for people.
+    @param tallies: counts its calls, and has its name.
     """
+    name = tallies.hook
 
-    def pair(interface: type[Interface], opens: str, closes: str) -> PairedCalls | None:
-        if not interface.providedBy(hook):
+    def pair(opens: str, closes: str) -> PairedCalls | None:
+        if not wants(hook, opens) and not wants(hook, closes):
             return None
-        if _inherited(hook, opens) and _inherited(hook, closes):
-            return None
-        return PairedCalls(name, getattr(hook, opens), getattr(hook, closes))
+        return PairedCalls(
+            hook=name,
+            opens=getattr(hook, opens),
+            closes=getattr(hook, closes),
+            opens_tally=tallies.of(opens),
+            closes_tally=tallies.of(closes),
+        )
 
-    def single(interface: type[Interface], event: str) -> Notification | None:
-        if not interface.providedBy(hook) or _inherited(hook, event):
+    def single(event: str) -> Notification | None:
+        if not wants(hook, event):
             return None
-        return Notification(name, event, getattr(hook, event))
+        return Notification(name, event, getattr(hook, event), tallies.of(event))
 
     return RegisteredHook(
         hook=hook,
         name=name,
-        server=pair(IServerHook, "on_server_start", "on_server_stop"),
-        client=pair(IClientHook, "on_client_connect", "on_client_disconnect"),
-        tunnel=pair(ITunnelHook, "on_tunnel_open", "on_tunnel_close"),
-        stream=pair(IStreamHook, "on_stream_open", "on_stream_close"),
-        data_received=single(IDataHook, "on_data_received"),
-        data_sent=single(IDataHook, "on_data_sent"),
-        error=single(IErrorHook, "on_error"),
+        tallies=tallies,
+        server=pair("on_server_start", "on_server_stop"),
+        client=pair("on_client_connect", "on_client_disconnect"),
+        tunnel=pair("on_tunnel_open", "on_tunnel_close"),
+        stream=pair("on_stream_open", "on_stream_close"),
+        data_received=single("on_data_received"),
+        data_sent=single("on_data_sent"),
+        error=single("on_error"),
     )
+
+
+def name_of_hook(hook: object) -> str:
+    """
+    What to call a hook that nobody has named: its class, unless it has a
+    C{hook_name}; of a wrapper, the same of the C{wrapped_hook}.
+    """
+    while (wrapped := getattr(hook, "wrapped_hook", None)) is not None:
+        hook = wrapped
+    name = getattr(hook, "hook_name", None)
+    return name if isinstance(name, str) else type(hook).__name__
 
 
 def misuse(event: str, returned: object) -> TypeError | None:
@@ -207,7 +252,7 @@ def _verify_kind(hook: object, event: str) -> None:
     where = f"{type(hook).__name__}.{event}"
     if isasyncgenfunction(method):
         raise InvalidHook(f"{where} is an asynchronous generator")
-    if event not in _DECISIONS and iscoroutinefunction(method):
+    if event not in PAIRS and iscoroutinefunction(method):
         raise InvalidHook(f"{where} is a coroutine, and nobody waits for it")
 
 

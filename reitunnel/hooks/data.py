@@ -6,57 +6,71 @@ never the bytes.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from typing import Final
 
 from twisted.internet.interfaces import IReactorTime
 
 from reitunnel.hooks.calls import Notification, misuse
+from reitunnel.hooks.reports import FrequentFailures, Reports
 from reitunnel.interfaces import ITunnel
 
 DataSink = Callable[[ITunnel, int], None]
 """Takes a tunnel and a count of bytes; never raises."""
 
-REPORT_INTERVAL = 60.0
-"""How long a failing data hook is only counted between two reports, in seconds."""
+TIMED_ONE_IN: Final = 1021
+"""
+Of how many calls one is timed. It is prime, so that it falls in step with no hook that
+does more in every hundredth call, say.
+"""
 
-Report = Callable[[Notification, BaseException, int], None]
-"""
-Takes the call that failed, its newest error, and how often it has failed since
-the last report; 0 for the very first failure.
-"""
+SLOW: Final = 0.0001
+"""What a data hook may take, in seconds. Others use the machine too, so that one call
+which took longer means nothing."""
+
+SLOW_IN_A_ROW: Final = 3
+"""How many calls in a row must take longer before the hook is called slow."""
 
 
 class DataCall:
     """
-    One data hook's method, and the count of its failures.
+    One data hook's method.
 
     @ivar sink: calls the method, and never raises.
+    @ivar failures: the method's failures.
     """
 
     def __init__(
-        self, notification: Notification, clock: IReactorTime, report: Report
+        self, notification: Notification, clock: IReactorTime, reports: Reports
     ) -> None:
         """
         @param notification: the method.
         @param clock: tells when the next report is due.
-        @param report: told of failures, the first at once and then at most
-            every L{REPORT_INTERVAL}.
+        @param reports: told of failures, and of a method that is slow.
         """
         self._notification = notification
-        self._clock = clock
-        self._report = report
-        self._due: float | None = None
-        self._unreported = 0
-        self._newest: BaseException | None = None
+        self._reports = reports
+        self._slow_in_a_row = 0
+        self.failures = FrequentFailures(notification.tally, clock, reports)
         self.sink = self._make_sink()
 
     def _make_sink(self) -> DataSink:
         # A closure, because it is called for each chunk: its names are cells
         # and not attributes, and the path without a failure has no other call.
         method = self._notification.method
-        failed = self._failed
+        tally = self._notification.tally
+        failed = self.failures.failed
         returned_value = self._returned_value
+        next_timed = self._next_timed
+        timer = self._reports.timer
+        counted = 0
+        every = left = 1
 
         def sink(tunnel: ITunnel, count: int) -> None:
+            nonlocal left
+            left -= 1
+            if left <= 0:
+                timed(tunnel, count)
+                return
             try:
                 returned = method(tunnel, count)
             except Exception as error:
@@ -65,34 +79,49 @@ class DataCall:
                 if returned is not None:
                     returned_value(returned)
 
+        def timed(tunnel: ITunnel, count: int) -> None:
+            nonlocal counted, every, left
+            # Set before the call, which may come back here.
+            weight, every, left = every, TIMED_ONE_IN, TIMED_ONE_IN
+            counted += weight
+            begun = timer()
+            try:
+                returned = method(tunnel, count)
+            except Exception as error:
+                failed(error)
+            else:
+                if returned is not None:
+                    returned_value(returned)
+            seconds = timer() - begun
+            tally.seconds += seconds * weight
+            again = next_timed(seconds)
+            if again < left:
+                every += again - left
+                left = again
+
+        tally.counter = lambda: counted + every - left
         return sink
 
-    def report_rest(self) -> None:
+    def _next_timed(self, seconds: float) -> int:
         """
-        Report the failures that have only been counted so far.
+        A call has been timed.
+
+        @return: after how many calls to time again.
         """
-        if self._newest is not None:
-            count, error = self._unreported, self._newest
-            self._unreported, self._newest = 0, None
-            self._report(self._notification, error, count)
+        tally = self._notification.tally
+        tally.longest = max(tally.longest, seconds)
+        if seconds <= SLOW:
+            self._slow_in_a_row = 0
+            return TIMED_ONE_IN
+        self._slow_in_a_row += 1
+        if seconds > self._reports.slow or self._slow_in_a_row >= SLOW_IN_A_ROW:
+            self._reports.warn_slow(tally, seconds)
+        return TIMED_ONE_IN if tally.warned else 1
 
     def _returned_value(self, returned: object) -> None:
         error = misuse(self._notification.event, returned)
         if error is not None:
-            self._failed(error)
-
-    def _failed(self, error: BaseException) -> None:
-        now = self._clock.seconds()
-        if self._due is None:
-            self._due = now + REPORT_INTERVAL
-            self._report(self._notification, error, 0)
-            return
-        self._unreported += 1
-        # The traceback would keep the frames, and so the tunnel, in memory.
-        self._newest = error.with_traceback(None)
-        if now >= self._due:
-            self._due = now + REPORT_INTERVAL
-            self.report_rest()
+            self.failures.failed(error)
 
 
 def join_sinks(calls: Sequence[DataCall]) -> DataSink | None:

@@ -54,6 +54,7 @@ class DecisionWait:
         hook: str,
         event: str,
         late: Callable[[Failure], None],
+        verb: str = "decide ",
     ) -> None:
         """
         @param pending: what the hook returned.
@@ -64,6 +65,7 @@ class DecisionWait:
         @param hook: the hook's name, for people.
         @param event: the method's name.
         @param late: told of a failure that comes after the wait is over.
+        @param verb: what stands before the event in the message of a time-out.
         """
         self.over: Deferred[None] = Deferred(self._given_up)
         self.failure: Failure | None = None
@@ -74,6 +76,7 @@ class DecisionWait:
         self._hook = hook
         self._event = event
         self._late = late
+        self._verb = verb
         self._ended = False
         self._timer: IDelayedCall | None = None
         pending.addCallbacks(self._returned, self._raised)
@@ -97,7 +100,7 @@ class DecisionWait:
         self._timer = None
         self._stop()
         message = (
-            f"hook {self._hook} did not decide {self._event} "
+            f"hook {self._hook} did not {self._verb}{self._event} "
             f"within {self._timeout:g} seconds"
         )
         self._answer(Failure(HookTimeout(message)))
@@ -170,11 +173,15 @@ def refusal(event: str, errors: Sequence[BaseException], strategy: Strategy) -> 
     @param event: the method's name.
     @param errors: what the hooks raised, at least one.
     @return: a L{Refused} whose text is fit for the peer: one line, with nothing
-        in it that a hook did not mean for the peer. What the hooks raised is
+        in it that a hook did not mean for the peer. It is passing if all that
+        refused say so. What the hooks raised is
         its C{__cause__}: the exception, or with
         L{Strategy.COLLECT_AND_CONTINUE} an L{ExceptionGroup} of them.
     """
-    refused = Refused("; ".join(dict.fromkeys(_peer_text(error) for error in errors)))
+    refused = Refused(
+        "; ".join(dict.fromkeys(_peer_text(error) for error in errors)),
+        passing=all(isinstance(error, Refused) and error.passing for error in errors),
+    )
     refused.__cause__ = (
         BaseExceptionGroup(f"{event} was refused", errors)
         if strategy is Strategy.COLLECT_AND_CONTINUE

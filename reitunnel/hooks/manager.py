@@ -4,14 +4,15 @@ Calls the hooks: asks them for decisions, and tells them what happened.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
-from typing import Final, TypeVar
+import time
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any, TypeVar
+from weakref import ref
 
+from twisted.internet.defer import Deferred, DeferredList
 from twisted.internet.interfaces import IReactorTime
-from twisted.logger import Logger
-from twisted.python.failure import Failure
 
-from reitunnel.errors import Code, HookTimeout, InvalidHook, Refused
+from reitunnel.errors import Code, InvalidHook
 from reitunnel.hooks.calls import (
     NOTHING_OPENED,
     Notification,
@@ -19,24 +20,16 @@ from reitunnel.hooks.calls import (
     PairedCalls,
     RegisteredHook,
     inspect_hook,
-    misuse,
+    name_of_hook,
     verify_hook,
 )
 from reitunnel.hooks.data import DataCall, DataSink, join_sinks
-from reitunnel.hooks.decisions import (
-    DecisionWait,
-    Strategy,
-    deferred_from,
-    not_none,
-    raised_by,
-    refusal,
-)
-from reitunnel.interfaces import IServer, ISession, IStream, ITunnel
-
-GIVEN_UP: Final = "given up before it was open"
-"""The reason of a close with C{ABORTED}: what was opened never came to be."""
-
-_log = Logger()
+from reitunnel.hooks.deciding import Deciding
+from reitunnel.hooks.decisions import Strategy
+from reitunnel.hooks.host import HookHost
+from reitunnel.hooks.reports import CallWatcher, Reports
+from reitunnel.hooks.statistics import HookStatistics, Tallies, Tally
+from reitunnel.interfaces import IBackgroundHook, IServer, ISession, IStream, ITunnel
 
 _T = TypeVar("_T")
 
@@ -56,6 +49,10 @@ class HookManager:
     caller cancels the decision. So each hook sees one close for each open that
     it allowed, whatever is registered or unregistered in between.
 
+    Hooks may be registered and unregistered, and the strategy changed, at any time,
+    by a hook in a call too. What is under way then goes on as it began.
+
+    @ivar strategy: what to do when a hook refuses.
     @ivar data_received: takes bytes that came from a visitor; L{None} while no
         hook wants to know. It never raises.
     @ivar data_sent: the same for bytes that went to a visitor.
@@ -70,19 +67,30 @@ class HookManager:
         *,
         strategy: Strategy = Strategy.STOP_ON_ERROR,
         timeout: float = 5.0,
+        slow: float = 0.1,
+        timer: Callable[[], float] = time.perf_counter,
     ) -> None:
         """
-        @param clock: measures the time-outs.
+        @param clock: measures the time-outs. Hooks may use it as their reactor.
         @param strategy: what to do when a hook refuses.
         @param timeout: how long each hook may take for each decision, in
             seconds, more than 0.
+        @param slow: how long a call may keep the reactor before the log says that
+            the hook is slow, in seconds, more than 0.
+        @param timer: measures the calls, in seconds.
         """
         if not timeout > 0:
             raise ValueError(f"the time-out must be more than 0, not {timeout}")
+        if not slow > 0:
+            raise ValueError(f"what is slow must be more than 0, not {slow}")
+        self.strategy = strategy
         self._clock = clock
-        self._strategy = strategy
-        self._timeout = timeout
+        self._reports = Reports(timer, slow)
+        self._deciding = Deciding(clock, timeout, self._reports)
         self._registered: tuple[RegisteredHook, ...] = ()
+        self._prepared: dict[int, RegisteredHook] = {}
+        self._hosts: dict[RegisteredHook, HookHost] = {}
+        self._retired: list[tuple[Callable[[], Any], HookHost]] = []
         self._data_calls: dict[Notification, DataCall] = {}
         self._rebuild()
 
@@ -136,22 +144,100 @@ class HookManager:
         """
         if any(registered.hook is hook for registered in self._registered):
             raise InvalidHook(f"{type(hook).__name__} is registered already")
-        verify_hook(hook)
-        registered = inspect_hook(hook, name or self._free_name(type(hook).__name__))
+        registered = self._prepared.pop(id(hook), None) or self._prepare(hook, name)
         self._registered = (*self._registered, registered)
         self._rebuild()
 
     def unregister(self, hook: object) -> None:
         """
-        Remove a hook. It is still told the close of what it allowed.
+        Remove a hook. It is still told the close of what it allowed, and finishes
+        with the others.
 
         @raise InvalidHook: if it is not registered.
         """
-        kept = tuple(known for known in self._registered if known.hook is not hook)
-        if len(kept) == len(self._registered):
+        removed = [known for known in self._registered if known.hook is hook]
+        if not removed:
             raise InvalidHook(f"{type(hook).__name__} is not registered")
-        self._registered = kept
+        self._registered = tuple(
+            known for known in self._registered if known.hook is not hook
+        )
         self._rebuild()
+        self._retire(removed[0])
+
+    def statistics(self) -> tuple[HookStatistics, ...]:
+        """
+        Say what the registered hooks have been called for so far, and how that went:
+        in order of registration, an entry for each event that the hook wants.
+        """
+        return tuple(
+            figures
+            for registered in self._registered
+            for figures in registered.tallies.snapshots()
+        )
+
+    def watch_calls(self, watcher: CallWatcher | None) -> None:
+        """
+        Tell somebody of each call from now on, except those of data events.
+
+        @param watcher: called with the hook's name, the event, when the call began by
+            the manager's timer, and how many seconds it kept the reactor; L{None}
+            tells nobody any more. It must not raise.
+        """
+        self._reports.watcher = watcher
+
+    async def finish(self) -> None:
+        """
+        Have the hooks end what they do in the background: the server or client has
+        stopped. Each has as long as for a decision, and all finish at the same time.
+        What goes wrong is reported.
+        """
+        waiting = [
+            Deferred.fromCoroutine(
+                self._deciding.finish(hook, registered.tallies.of("finish"))
+            )
+            for registered in self._registered
+            if IBackgroundHook.providedBy(hook := registered.hook)
+        ]
+        removed, retired = self._finish_retired()
+        await DeferredList([*waiting, *removed])
+        self._report_rest()
+        for host in retired:
+            host.report_rest()
+
+    async def welcome(self, hooks: Sequence[object], server: IServer) -> Opened:
+        """
+        Ask hooks that are about to be registered whether the server may go on with
+        them. Register them then, or L{dismiss} them.
+
+        @return: what to give to L{notify_server_stop}.
+        @raise Refused: if it may not.
+        @raise InvalidHook: as L{register} does.
+        """
+        for hook in hooks:
+            self._prepared[id(hook)] = self._prepare(hook, None)
+        asked = _opened(each.server for each in self._prepared.values())
+        return await self._deciding.decide(
+            asked, server, "on_server_start", "on_server_stop", self.strategy
+        )
+
+    def dismiss(self) -> None:
+        """
+        The hooks that were welcomed are not registered after all. They finish with
+        those that were unregistered.
+        """
+        prepared, self._prepared = self._prepared, {}
+        for registered in prepared.values():
+            self._retire(registered)
+
+    async def finish_removed(self) -> None:
+        """
+        Have the hooks that are not registered any more end what they do in the
+        background.
+        """
+        waiting, hosts = self._finish_retired()
+        await DeferredList(waiting)
+        for host in hosts:
+            host.report_rest()
 
     def replace(self, former: Sequence[object], hooks: Sequence[object]) -> None:
         """
@@ -163,33 +249,37 @@ class HookManager:
         @param hooks: hooks that provide one or more of the hook interfaces.
         @raise InvalidHook: if one of C{hooks} cannot be registered.
         """
-        before = self._registered
-        known = {id(each.hook): each for each in before}
-        going = {id(hook) for hook in former}
-        rest = tuple(each for each in before if id(each.hook) not in going)
-        self._registered = ()
+        known = {id(registered.hook) for registered in self._registered}
+        wanted = {id(hook) for hook in hooks}
+        added: list[object] = []
         try:
             for hook in hooks:
-                if id(hook) in known:
-                    self._registered = (*self._registered, known[id(hook)])
-                else:
+                if id(hook) not in known:
                     self.register(hook)
+                    added.append(hook)
         except InvalidHook:
-            self._registered = before
-            self._rebuild()
+            for hook in added:
+                self.unregister(hook)
             raise
-        self._registered = (*self._registered, *rest)
+        for hook in former:
+            if id(hook) not in wanted:
+                self.unregister(hook)
+        by_hook = {id(registered.hook): registered for registered in self._registered}
+        first = [by_hook.pop(id(hook)) for hook in hooks]
+        self._registered = (*first, *by_hook.values())
         self._rebuild()
 
-    def configure(self, *, strategy: Strategy, timeout: float) -> None:
+    def configure(self, *, strategy: Strategy, timeout: float, slow: float) -> None:
         """
-        Change what to do when a hook refuses and how long each may take, for the
-        decisions that begin from now on.
+        Change what to do when a hook refuses, how long each may take, and when the log
+        says that one is slow, for what begins from now on.
 
         @param timeout: in seconds, more than 0.
+        @param slow: in seconds, more than 0.
         """
-        self._strategy = strategy
-        self._timeout = timeout
+        self.strategy = strategy
+        self._deciding.timeout = timeout
+        self._reports.slow = slow
 
     async def decide_server_start(self, server: IServer) -> Opened:
         """
@@ -198,8 +288,8 @@ class HookManager:
         @return: what to give to L{notify_server_stop}.
         @raise Refused: if it may not.
         """
-        return await self._decide(
-            self._server, server, "on_server_start", "on_server_stop"
+        return await self._deciding.decide(
+            self._server, server, "on_server_start", "on_server_stop", self.strategy
         )
 
     def notify_server_stop(self, opened: Opened, server: IServer) -> None:
@@ -208,8 +298,8 @@ class HookManager:
 
         @param opened: what L{decide_server_start} returned.
         """
-        self._notify(opened, "on_server_stop", server)
-        self._report_data_failures()
+        self._deciding.notify(opened, "on_server_stop", server)
+        self._report_rest()
 
     async def decide_client_connect(self, client: ISession) -> Opened:
         """
@@ -218,8 +308,12 @@ class HookManager:
         @return: what to give to L{notify_client_disconnect}.
         @raise Refused: if it may not.
         """
-        return await self._decide(
-            self._client, client, "on_client_connect", "on_client_disconnect"
+        return await self._deciding.decide(
+            self._client,
+            client,
+            "on_client_connect",
+            "on_client_disconnect",
+            self.strategy,
         )
 
     def notify_client_disconnect(
@@ -230,8 +324,8 @@ class HookManager:
 
         @param opened: what L{decide_client_connect} returned.
         """
-        self._notify(opened, "on_client_disconnect", client, code, reason)
-        self._report_data_failures()
+        self._deciding.notify(opened, "on_client_disconnect", client, code, reason)
+        self._report_rest()
 
     async def decide_tunnel_open(self, tunnel: ITunnel) -> Opened:
         """
@@ -240,8 +334,8 @@ class HookManager:
         @return: what to give to L{notify_tunnel_close}.
         @raise Refused: if it may not.
         """
-        return await self._decide(
-            self._tunnel, tunnel, "on_tunnel_open", "on_tunnel_close"
+        return await self._deciding.decide(
+            self._tunnel, tunnel, "on_tunnel_open", "on_tunnel_close", self.strategy
         )
 
     def notify_tunnel_close(
@@ -252,7 +346,7 @@ class HookManager:
 
         @param opened: what L{decide_tunnel_open} returned.
         """
-        self._notify(opened, "on_tunnel_close", tunnel, code, reason)
+        self._deciding.notify(opened, "on_tunnel_close", tunnel, code, reason)
 
     async def decide_stream_open(self, stream: IStream) -> Opened:
         """
@@ -261,8 +355,8 @@ class HookManager:
         @return: what to give to L{notify_stream_close}.
         @raise Refused: if it may not.
         """
-        return await self._decide(
-            self._stream, stream, "on_stream_open", "on_stream_close"
+        return await self._deciding.decide(
+            self._stream, stream, "on_stream_open", "on_stream_close", self.strategy
         )
 
     def notify_stream_close(
@@ -273,7 +367,7 @@ class HookManager:
 
         @param opened: what L{decide_stream_open} returned.
         """
-        self._notify(opened, "on_stream_close", stream, code, reason)
+        self._deciding.notify(opened, "on_stream_close", stream, code, reason)
 
     def notify_error(self, error: BaseException, context: str) -> None:
         """
@@ -282,132 +376,50 @@ class HookManager:
         @param error: what was raised.
         @param context: what was being done, one line for people.
         """
-        for call in self._errors:
-            # A failure here is logged only: to report it would come back here.
-            try:
-                mistake = misuse(call.event, call.method(error, context))
-            except Exception:
-                self._log_failure(call.hook, call.event, Failure())
-            else:
-                if mistake is not None:
-                    self._log_failure(call.hook, call.event, Failure(mistake))
+        self._reports.notify_error(error, context)
 
-    async def _decide(
-        self, asked: Opened, subject: object, opens: str, closes: str
-    ) -> Opened:
-        allowed: list[PairedCalls] = []
-        errors: list[BaseException] = []
-        try:
-            for calls in asked:
-                failure = await self._ask(calls, opens, subject)
-                if failure is None:
-                    allowed.append(calls)
-                    continue
-                errors.append(raised_by(failure))
-                if failure.check(Refused) is None:
-                    self._report(calls.hook, opens, failure)
-                if self._strategy is Strategy.STOP_ON_ERROR:
-                    break
-        except BaseException:
-            self._take_back(allowed, closes, subject, Code.ABORTED, GIVEN_UP)
-            raise
-        if not errors:
-            return asked
-        refused = refusal(opens, errors, self._strategy)
-        self._take_back(allowed, closes, subject, Code.REFUSED, str(refused))
-        raise refused
+    def _prepare(self, hook: object, name: str | None) -> RegisteredHook:
+        verify_hook(hook)
+        tallies = Tallies(name or self._free_name(name_of_hook(hook)))
+        registered = inspect_hook(hook, tallies)
+        host = HookHost(self._clock, tallies, self._reports)
+        if IBackgroundHook.providedBy(hook):
+            hook.attach(host)
+        self._retired = [(old, its) for old, its in self._retired if old() is not hook]
+        self._hosts[registered] = host
+        return registered
 
-    async def _ask(
-        self, calls: PairedCalls, event: str, subject: object
-    ) -> Failure | None:
-        # What a hook raises is returned: what is raised here is the caller's
-        # own cancellation, and nothing a hook does can be taken for that.
-        try:
-            returned = calls.opens(subject)
-        except Exception:
-            return Failure()
-        if returned is None:
-            return None
-        pending = deferred_from(returned)
-        if pending is None:
-            return not_none(event, returned)
-        wait = DecisionWait(
-            pending,
-            running=lambda: bool(getattr(returned, "cr_running", False)),
-            clock=self._clock,
-            timeout=self._timeout,
-            hook=calls.hook,
-            event=event,
-            late=lambda failure: self._report(calls.hook, event, failure),
-        )
-        await wait.over
-        return wait.failure
+    def _retire(self, registered: RegisteredHook) -> None:
+        host = self._hosts.pop(registered)
+        self._retired = [(old, its) for old, its in self._retired if old() is not None]
+        if IBackgroundHook.providedBy(registered.hook):
+            self._retired.append((_weakly(registered.hook), host))
+        host.report_rest()
 
-    def _take_back(
-        self,
-        allowed: Sequence[PairedCalls],
-        closes: str,
-        subject: object,
-        code: Code,
-        reason: str,
-    ) -> None:
-        # The stop of a server is the one close that has no code and no reason.
-        if closes == "on_server_stop":
-            self._notify(allowed, closes, subject)
-        else:
-            self._notify(allowed, closes, subject, code, reason)
+    def _finish_retired(self) -> tuple[list[Deferred[Any]], list[HookHost]]:
+        """
+        Begin to finish the hooks that are not registered any more.
+        """
+        waiting: list[Deferred[Any]] = []
+        for weakly, host in self._retired:
+            hook = weakly()
+            if hook is not None:
+                tally = Tally(host.name, "finish")
+                waiting.append(
+                    Deferred.fromCoroutine(self._deciding.finish(hook, tally))
+                )
+        return waiting, [host for _, host in self._retired]
 
-    def _notify(
-        self, owed: Sequence[PairedCalls], closes: str, *arguments: object
-    ) -> None:
-        for calls in owed:
-            try:
-                mistake = misuse(closes, calls.closes(*arguments))
-            except Exception:
-                self._report(calls.hook, closes, Failure())
-            else:
-                if mistake is not None:
-                    self._report(calls.hook, closes, Failure(mistake))
-
-    def _report(self, hook: str, event: str, failure: Failure) -> None:
-        self._log_failure(hook, event, failure)
-        self.notify_error(raised_by(failure), f"hook {hook} failed in {event}")
-
-    def _report_data(
-        self, call: Notification, error: BaseException, count: int
-    ) -> None:
-        if not count:
-            self._report(call.hook, call.event, Failure(error))
-            return
-        _log.error(
-            "hook {hook} failed {count} times more in {event}, the last: {error!r}",
-            hook=call.hook,
-            event=call.event,
-            count=count,
-            error=error,
-        )
-        self.notify_error(
-            error, f"hook {call.hook} failed {count} times more in {call.event}"
-        )
-
-    def _report_data_failures(self) -> None:
-        for call in self._data_calls.values():
-            call.report_rest()
-
-    def _log_failure(self, hook: str, event: str, failure: Failure) -> None:
-        if failure.check(HookTimeout) is not None:
-            # It has no traceback, and its text says it all.
-            _log.error("{error}", error=failure.value, hook=hook, event=event)
-        else:
-            _log.failure(
-                "hook {hook} failed in {event}",
-                failure=failure,
-                hook=hook,
-                event=event,
-            )
+    def _report_rest(self) -> None:
+        # Who is told may register and unregister hooks.
+        for call in tuple(self._data_calls.values()):
+            call.failures.report_rest()
+        for host in tuple(self._hosts.values()):
+            host.report_rest()
 
     def _free_name(self, base: str) -> str:
-        taken = {registered.name for registered in self._registered}
+        known = (*self._registered, *self._prepared.values())
+        taken = {registered.name for registered in known}
         name, number = base, 1
         while name in taken:
             number += 1
@@ -420,7 +432,7 @@ class HookManager:
         self._client = _opened(hook.client for hook in known)
         self._tunnel = _opened(hook.tunnel for hook in known)
         self._stream = _opened(hook.stream for hook in known)
-        self._errors = _present(hook.error for hook in known)
+        self._reports.errors = _present(hook.error for hook in known)
         self._rebuild_data()
 
     def _rebuild_data(self) -> None:
@@ -432,12 +444,20 @@ class HookManager:
             self._data_calls[notification] = (
                 former.pop(notification)
                 if notification in former
-                else DataCall(notification, self._clock, self._report_data)
+                else DataCall(notification, self._clock, self._reports)
             )
         self.data_received = join_sinks([self._data_calls[call] for call in received])
         self.data_sent = join_sinks([self._data_calls[call] for call in sent])
         for call in former.values():
-            call.report_rest()
+            call.failures.report_rest()
+
+
+def _weakly(hook: object) -> Callable[[], Any]:
+    try:
+        return ref(hook)
+    except TypeError:
+        # Its class has __slots__.
+        return lambda: hook
 
 
 def _opened(calls: Iterable[PairedCalls | None]) -> Opened:

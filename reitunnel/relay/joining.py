@@ -25,5 +25,5 @@ def join(socket: SocketEnd, stream: StreamTransport) -> None:
     stream.on_carrier = kernel_pump(stream, socket)
     stream.on_heartbeat = socket.look
     stream.connect(end)
-    if not end.lost:
+    if not (end.lost or stream.writing_held):
         socket.resumeProducing()

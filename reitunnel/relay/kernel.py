@@ -213,7 +213,7 @@ def kernel_pump(stream: StreamTransport, end: SocketEnd) -> Callable[[], None]:
     def consider() -> None:
         nonlocal copied
         path, pipes = stream.path, stream.carrier.pipes
-        if path is None or path is copied or pipes is None:
+        if path is None or path is copied or pipes is None or stream.paced:
             return
         if end.lost or stream.disconnecting:
             return

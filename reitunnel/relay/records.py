@@ -12,7 +12,8 @@ from twisted.logger import Logger
 from zope.interface import implementer
 
 from reitunnel.errors import Code
-from reitunnel.interfaces import ISession, IStream, ITunnel
+from reitunnel.interfaces import IBrake, ISession, IStream, ITunnel
+from reitunnel.relay.brakes import Brakes
 from reitunnel.relay.stream import StreamTransport
 
 _log = Logger()
@@ -43,6 +44,7 @@ class TunnelRecord:
 
     @ivar open_streams: its open streams, by number.
     @ivar on_over: told, once, when the tunnel and its last stream are over.
+    @ivar rewritable: whether what was asked for can still be changed.
     """
 
     def __init__(
@@ -77,6 +79,7 @@ class TunnelRecord:
         self.hooks = hooks
         self.open_streams: dict[int, StreamRecord] = {}
         self.on_over: Callable[[Code, str], None] | None = None
+        self.rewritable = False
         self._close = close
         self._end: tuple[Code, str] | None = None
 
@@ -134,6 +137,21 @@ class TunnelRecord:
         """
         self._close(code, reason)
 
+    def rewrite(
+        self, *, port: int | None = None, metadata: Mapping[str, str] | None = None
+    ) -> None:
+        """
+        See L{ITunnel.rewrite}.
+        """
+        if not self.rewritable:
+            raise RuntimeError(
+                "a tunnel can be rewritten only on the server, while hooks decide on it"
+            )
+        if port is not None:
+            self.port = port
+        if metadata is not None:
+            self.metadata = dict(metadata)
+
 
 @implementer(IStream)
 class StreamRecord:
@@ -143,6 +161,8 @@ class StreamRecord:
 
     __slots__ = (
         "__weakref__",
+        "_brakes",
+        "_outward",
         "_to_close",
         "bytes_received",
         "bytes_sent",
@@ -164,6 +184,8 @@ class StreamRecord:
         self.bytes_sent = 0
         self.transport: StreamTransport | None = None
         self._to_close: tuple[Code, str] | None = None
+        self._brakes: Brakes | None = None
+        self._outward = True
 
     def received(self, count: int) -> None:
         """
@@ -175,6 +197,8 @@ class StreamRecord:
         told = tunnel.hooks.data_received
         if told is not None:
             told(tunnel, count)
+        if self._brakes is not None:
+            self._brakes.received.tell(count)
 
     def sent(self, count: int) -> None:
         """
@@ -186,14 +210,45 @@ class StreamRecord:
         told = tunnel.hooks.data_sent
         if told is not None:
             told(tunnel, count)
+        if self._brakes is not None:
+            self._brakes.sent.tell(count)
 
-    def begin(self, transport: StreamTransport) -> None:
+    def pace_received(self, moved: Callable[[int], None]) -> IBrake:
+        """
+        See L{IStream.pace_received}.
+        """
+        return self._pacing().received.add(moved)
+
+    def pace_sent(self, moved: Callable[[int], None]) -> IBrake:
+        """
+        See L{IStream.pace_sent}.
+        """
+        return self._pacing().sent.add(moved)
+
+    def _pacing(self) -> Brakes:
+        transport = self.transport
+        moved = self.bytes_received or self.bytes_sent
+        if moved or (transport is not None and transport.path is not None):
+            raise RuntimeError("a stream can be paced only before it carries anything")
+        if self._brakes is None:
+            self._brakes = Brakes()
+            if transport is not None:
+                self._brakes.fit(transport, self._outward)
+        return self._brakes
+
+    def begin(self, transport: StreamTransport, *, outward: bool = True) -> None:
         """
         The stream is open, on this transport. If it was to be closed before, it is
         reset at once.
+
+        @param outward: whether what the visitor sends is written to the transport, as
+            on the server.
         """
         self.transport = transport
+        self._outward = outward
         self.tunnel.add(self)
+        if self._brakes is not None:
+            self._brakes.fit(transport, outward)
         if self._to_close is not None:
             transport.abort(*self._to_close)
 

@@ -130,7 +130,8 @@ class StreamTransport(StreamInput):
         the stream at once. If the stream is lost already, it is told so.
         """
         self._protocol = protocol
-        self._paused = False
+        self._pause_asked = False
+        self._paused = self.delivery_held
         self._delivering = True
         try:
             protocol.makeConnection(self)
@@ -236,7 +237,7 @@ class StreamTransport(StreamInput):
         if all_was_sent:
             self.abort(Code.TIMEOUT, "the other side did not close")
             return
-        if not (self.stream.queued or self._producer_paused or self._pulling):
+        if not (self.stream.queued or self._producer_waits or self._pulling):
             # Only the producer keeps it open, and that was free to write: it is one
             # that nobody unregisters.
             self.unregisterProducer()

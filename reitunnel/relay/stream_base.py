@@ -71,6 +71,8 @@ class StreamBase:
     @ivar stream: the stream on the wire.
     @ivar lost: whether it is closed for the protocol.
     @ivar disconnecting: whether the protocol has closed it.
+    @ivar paced: whether somebody may hold it back: then it is copied, and not moved in
+        the kernel, which moves too much at once.
     @ivar on_carrier: told when a direction goes on on the data link, and when all
         that came there is delivered.
     """
@@ -83,6 +85,7 @@ class StreamBase:
         self.stream = stream
         self.disconnecting = False
         self.lost = False
+        self.paced = False
         self._carrier = carrier
         self._peer = peer
         self._host = host

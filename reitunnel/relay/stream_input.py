@@ -34,6 +34,7 @@ class StreamInput(StreamOutput):
     gives credit back, when the protocol has got it.
 
     @ivar on_delivered: told how many bytes the protocol has got.
+    @ivar delivery_held: whether nothing is delivered, even if it is wanted.
     """
 
     def __init__(
@@ -42,10 +43,27 @@ class StreamInput(StreamOutput):
         super().__init__(carrier, stream, peer, host)
         self.on_delivered: Callable[[int], None] = count_nothing
         self._protocol: IProtocol | None = None
+        self.delivery_held = False
+        self._pause_asked = True
         self._paused = True
         self._delivering = False
         self._held: deque[bytes] = deque()
         self._eof_held = False
+
+    # What its owner does.
+
+    def hold_delivery(self, held: bool) -> None:
+        """
+        Deliver nothing, or what is wanted again.
+        """
+        if held is self.delivery_held:
+            return
+        self.delivery_held = held
+        self._paused = held or self._pause_asked
+        if held:
+            self._throttle_link()
+        else:
+            self._deliver_held()
 
     # What the mux tells.
 
@@ -113,7 +131,7 @@ class StreamInput(StreamOutput):
         """
         Hold what comes.
         """
-        self._paused = True
+        self._pause_asked = self._paused = True
         self._throttle_link()
 
     def resumeProducing(self) -> None:
@@ -121,7 +139,8 @@ class StreamInput(StreamOutput):
         Deliver what was held and what comes.
         """
         if self._protocol is not None:
-            self._paused = False
+            self._pause_asked = False
+            self._paused = self.delivery_held
             self._deliver_held()
 
     # The parts.

@@ -21,6 +21,7 @@ class StreamOutput(StreamBase):
     An C{IConsumer} towards the other side, over the control link or the data link.
 
     @ivar on_written: told how many bytes the protocol has written.
+    @ivar writing_held: whether the producer is paused, however much room there is.
     """
 
     def __init__(
@@ -31,6 +32,25 @@ class StreamOutput(StreamBase):
         self._producer: IPushProducer | PullAdapter | None = None
         self._producer_paused = False
         self._eof_waits = False
+        self.writing_held = False
+
+    # What its owner does.
+
+    def hold_writing(self, held: bool) -> None:
+        """
+        Pause the producer, or let it go on if there is room. What is written without
+        a producer is not held back.
+        """
+        if held is self.writing_held:
+            return
+        self.writing_held = held
+        producer = self._producer
+        if producer is None or self._producer_paused:
+            return
+        if held:
+            producer.pauseProducing()
+        else:
+            self._let_produce(producer)
 
     # What the mux tells.
 
@@ -111,7 +131,7 @@ class StreamOutput(StreamBase):
         Send C{EOF} after what is written, and once a producer that is paused, or
         that is asked for each piece, is unregistered.
         """
-        self._eof_waits = self._producer_paused or self._pulling or self._switching
+        self._eof_waits = self._producer_waits or self._pulling or self._switching
         if not (self._eof_waits or self.lost):
             sent, path = 0, self._path
             if path is not None:
@@ -136,6 +156,9 @@ class StreamOutput(StreamBase):
             self._producer = producer
         else:
             self._producer = PullAdapter(producer, self._carrier.clock, self._failed)
+        if self.writing_held:
+            self._producer.pauseProducing()
+        elif self._pulling:
             self._producer.resumeProducing()
 
     def unregisterProducer(self) -> None:
@@ -161,18 +184,32 @@ class StreamOutput(StreamBase):
         """
         return self._path is not None and self._path.sending is Sending.ASKED
 
+    @property
+    def _producer_waits(self) -> bool:
+        """
+        Whether there is a producer that may not write now, for want of room or because
+        it is held.
+        """
+        held = self.writing_held and self._producer is not None
+        return self._producer_paused or held
+
     def _pause_producer(self) -> None:
         if self._producer is not None and not self._producer_paused:
             self._producer_paused = True
-            self._producer.pauseProducing()
+            if not self.writing_held:
+                self._producer.pauseProducing()
 
     def _resume_producer(self) -> None:
         if self._producer is not None and self._producer_paused:
             self._producer_paused = False
-            try:
-                self._producer.resumeProducing()
-            except Exception:
-                self._failed()
+            if not self.writing_held:
+                self._let_produce(self._producer)
+
+    def _let_produce(self, producer: IPushProducer | PullAdapter) -> None:
+        try:
+            producer.resumeProducing()
+        except Exception:
+            self._failed()
 
     def _stop_producer(self) -> None:
         producer = self._producer

@@ -250,6 +250,10 @@ class Greeting:
             code=error.code.name,
             reason=f"{error}: {detail}" if detail else str(error),
         )
+        if self._attaching is None:
+            # A data link may well be late for its session: that tells nothing of its
+            # client.
+            error.peer = self._facts.peer
         if self._resuming is None:
             # A client that cannot go on, because the server was started again in
             # between, is no failure: it begins anew.

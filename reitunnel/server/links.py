@@ -76,6 +76,20 @@ class DataLinks:
         """
         return sum(data_link.ready for data_link, _ in self._idle.values())
 
+    @property
+    def idle(self) -> int:
+        """
+        How many wait for a stream, ready or not.
+        """
+        return len(self._idle)
+
+    @property
+    def used(self) -> int:
+        """
+        How many a stream has, or are being closed.
+        """
+        return self._open - len(self._idle)
+
     def takes(self, number: int) -> bool:
         """
         Whether a data link with this number may come: there is room for it, and no

@@ -115,18 +115,11 @@ class Reloading:
         )
         opened: dict[str, IListeningPort] = {}
         welcomed = NOTHING_OPENED
-        fresh = HookManager(
-            self.reactor,
-            strategy=Strategy(config.hook_strategy),
-            timeout=config.timeouts.hook,
-        )
         old_hooks = self._config_hooks
-        for hook in hooks:
-            if not _is_in(hook, old_hooks):
-                fresh.register(hook)
+        added = [hook for hook in hooks if not _is_in(hook, old_hooks)]
         try:
             if running:
-                welcomed = await fresh.decide_server_start(self)  # type: ignore[arg-type]  # a Server
+                welcomed = await self.hooks.welcome(added, self)  # type: ignore[arg-type]  # a Server
                 for text in config.listen:
                     if text not in former.listen:
                         opened[text] = await self._listen_on(text, settings)
@@ -134,7 +127,9 @@ class Reloading:
             self.hooks.replace(old_hooks, hooks)
         except BaseException:
             await self.descriptors.close(opened.values())
-            fresh.notify_server_stop(welcomed, self)  # type: ignore[arg-type]  # a Server
+            self.hooks.notify_server_stop(welcomed, self)  # type: ignore[arg-type]  # a Server
+            self.hooks.dismiss()
+            await self.hooks.finish_removed()
             raise
         # From here on nothing can fail.
         if known is not None and made.certificates is not None:
@@ -150,6 +145,7 @@ class Reloading:
         self._opened = Opened((*welcomed, *staying))
         self.hooks.notify_server_stop(leaving, self)  # type: ignore[arg-type]  # a Server
         await self.descriptors.close(closing)
+        await self.hooks.finish_removed()
         return kept
 
     def _see_that_it_goes_on(self) -> None:
@@ -162,7 +158,9 @@ class Reloading:
         self._clients.change(limits.max_clients)
         self._admission.change(limits.max_handshakes, limits.max_handshakes_per_address)
         self.hooks.configure(
-            strategy=Strategy(config.hook_strategy), timeout=config.timeouts.hook
+            strategy=Strategy(config.hook_strategy),
+            timeout=config.timeouts.hook,
+            slow=config.timeouts.slow_hook,
         )
 
     def _change_ports(

@@ -108,6 +108,7 @@ class Server(Reloading, Service):
             reactor,
             strategy=Strategy(config.hook_strategy),
             timeout=config.timeouts.hook,
+            slow=config.timeouts.slow_hook,
         )
         tables = [table.table() for table in config.hooks]
         self._config_hooks = build_hooks(tables, reactor)
@@ -159,6 +160,15 @@ class Server(Reloading, Service):
         Where the server listens for links, in the order of the configuration.
         """
         return tuple(port.getHost() for port in self._ports)
+
+    @property
+    def unready(self) -> str:
+        """
+        Why no client can connect now, in a few words; empty if one can.
+        """
+        if self._stopping:
+            return "the server is stopping"
+        return "" if self._takes_links else "the server has not started"
 
     def when_listening(self) -> Deferred[tuple[IAddress, ...]]:
         """
@@ -297,7 +307,7 @@ class Server(Reloading, Service):
         try:
             opened = await self.hooks.decide_client_connect(session)
         except Refused as refused:
-            raise SessionRefused(Code.REFUSED, str(refused)) from None
+            raise SessionRefused(refused.code, str(refused)) from None
         except CancelledError:
             if session.end is None:
                 raise
@@ -484,6 +494,8 @@ class Server(Reloading, Service):
         self.pipes.clear()
         if was_up:
             self.hooks.notify_server_stop(self._opened, self)
+        await self.hooks.finish()
+        if was_up:
             self._log.info("stopped")
         self._reset()
 

@@ -138,6 +138,13 @@ class ServerSession:
         """
         return self._begun and self.end is None and not self.mux.detached
 
+    @property
+    def data_links(self) -> tuple[int, int]:
+        """
+        How many data links it has that are idle, and how many that are in use.
+        """
+        return self.links.idle, self.links.used
+
     def start(self, link: Link, opened: Opened, handshake: int) -> None:
         """
         Begin on a link whose handshake is over.

@@ -172,19 +172,27 @@ class PublicTunnel:
         rule = server.config.policy.rule(self._session.identity)
         opened: Opened | None = None
         try:
-            address = self._allowed_address(rule)
+            self._allowed_address(rule)
+            record.rewritable = True
             opened = await server.hooks.decide_tunnel_open(record)
+            record.rewritable = False
+            # Hooks may have rewritten it.
+            address = self._allowed_address(rule)
             await server.closing_ports.freed(record.port)
             if record.ended or not self._stands(TunnelHalf.PENDING):
                 return
             self._listen(address, rule)
         except Refused as refused:
-            self._give_up(Code.REFUSED, str(refused))
+            self._give_up(refused.code, str(refused))
         except TunnelRefused as refused:
+            if refused.code is Code.POLICY:
+                refused.peer = self._session.facts.peer
+                server.hooks.notify_error(refused, f"{record.label}: refused")
             self._give_up(refused.code, refused.reason)
         else:
             self._opened()
         finally:
+            record.rewritable = False
             self._owed.decided(opened)
 
     def _allowed_address(self, rule: Rule) -> str:

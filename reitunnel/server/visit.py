@@ -89,7 +89,7 @@ class Visit:
                 visitor=shown(self._record.visitor),
                 reason=str(refused),
             )
-            self._turn_away(Code.REFUSED, str(refused))
+            self._turn_away(refused.code, str(refused))
         except BaseException:
             self._turn_away(Code.ABORTED, GIVEN_UP)
             raise

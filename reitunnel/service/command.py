@@ -14,6 +14,7 @@ from twisted.python.usage import UsageError
 from twisted.scripts import twistd
 
 from reitunnel.errors import ReitunnelError, hide_tokens
+from reitunnel.service.audit import AuditOptions, verify_trail
 from reitunnel.service.check import CheckOptions, check_file
 from reitunnel.service.demo import DemoOptions, run_demo
 from reitunnel.service.exits import (
@@ -24,7 +25,9 @@ from reitunnel.service.exits import (
     explain,
     process_exit,
 )
+from reitunnel.service.hook_list import HooksOptions, list_hooks
 from reitunnel.service.options import ClientOptions, CommandOptions, ServerOptions
+from reitunnel.service.status import StatusOptions, show_status
 from reitunnel.service.tokens import TokenOptions, make_token
 
 _Options = TypeVar("_Options", bound=CommandOptions)
@@ -48,6 +51,9 @@ class ReitunnelOptions(CommandOptions):
         ["demo", None, DemoOptions, "See a tunnel work, on this machine alone"],
         ["token", None, TokenOptions, "Make a token for a client"],
         ["check", None, CheckOptions, "Check a configuration file"],
+        ["audit", None, AuditOptions, "Verify an audit trail"],
+        ["hooks", None, HooksOptions, "List the hooks that are installed"],
+        ["status", None, StatusOptions, "See what a running process does"],
     ]
 
 
@@ -116,6 +122,12 @@ def _run(given: list[str], out: TextIO, err: TextIO) -> int:
     if command == "check":
         check = _parsed(CheckOptions(), command, arguments)
         return check_file(check, out, _reactor())
+    if command == "audit":
+        return verify_trail(_parsed(AuditOptions(), command, arguments), out)
+    if command == "hooks":
+        return list_hooks(_parsed(HooksOptions(), command, arguments), out)
+    if command == "status":
+        return show_status(_parsed(StatusOptions(), command, arguments), out)
     if command == "demo":
         demo = _parsed(DemoOptions(), command, arguments)
         return run_demo(demo, out, err, _reactor())

@@ -8,7 +8,8 @@ from __future__ import annotations
 import signal
 import sys
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any
 
 from twisted.application.service import IService
@@ -17,6 +18,7 @@ from twisted.python.usage import UsageError
 
 from reitunnel.config import ClientConfig, ServerConfig
 from reitunnel.errors import ReitunnelError, hide_tokens
+from reitunnel.monitoring import Monitor, MonitoredService, Watched
 from reitunnel.service.building import build_client, build_server
 from reitunnel.service.exits import (
     MISTAKEN,
@@ -88,6 +90,13 @@ def make_program(reactor: Any, options: ServiceOptions, exit_code: ExitCode) -> 
         run = _server_run(reactor, options.subOptions)
     else:
         run = _client_run(reactor, options.subOptions)
+    if run.config.monitoring.listen is not None:
+        monitored = MonitoredService(
+            run.service, Monitor(reactor, run.watched, run.config.monitoring)
+        )
+        # Of the server or client alone.
+        trouble = partial(_trouble_of_both, monitored, run.trouble)
+        run = replace(run, service=monitored, trouble=trouble)
     observer: LineObserver | SyslogObserver | None = None
     if not twistd.get("logger"):
         config = run.config
@@ -129,6 +138,7 @@ class _Run:
 
     config: ServerConfig | ClientConfig
     service: IService
+    watched: Watched
     trouble: Callable[[], Deferred[Any]]
     ready: Callable[[], Deferred[Any]]
     stop_now: Callable[[], None]
@@ -147,6 +157,7 @@ def _server_run(reactor: Any, options: ServerOptions) -> _Run:
 
     return _Run(
         config,
+        server,
         server,
         server.when_listening,
         server.when_listening,
@@ -168,6 +179,7 @@ def _client_run(reactor: Any, options: ClientOptions) -> _Run:
     return _Run(
         config,
         client,
+        client,
         client.when_over,
         client.when_tried,
         client.stop_now,
@@ -175,6 +187,12 @@ def _client_run(reactor: Any, options: ClientOptions) -> _Run:
         reload,
         "these keys have changed and hold from the next session on: {keys}",
     )
+
+
+def _trouble_of_both(
+    monitored: MonitoredService, trouble: Callable[[], Deferred[Any]]
+) -> Deferred[Any]:
+    return monitored.when_trouble(trouble())
 
 
 def _set_no_handler(number: int, handler: SignalHandler) -> None:

@@ -57,6 +57,8 @@ COMMON: Final = (
          "[default: balanced]"),
     Flag("buffer-size", "tuning.buffer_size", "Bytes read at a time "
          "[default: 65536]"),
+    Flag("monitor", "monitoring.listen", "Where to show what the process does: "
+         "127.0.0.1:9100 or unix:/path; see reitunnel status"),
     Flag("log-format", "log_format", "text or json [default: text]"),
     Flag("log-level", "log_level", "debug, info, warn, error or critical "
          "[default: info]"),

@@ -17,6 +17,7 @@ from reitunnel.config import (
     is_loopback,
     parse_bind,
     parse_link_address,
+    parse_monitor_address,
     parse_target,
 )
 from reitunnel.transports import LinkURL
@@ -252,6 +253,43 @@ class TargetTests(SynchronousTestCase):
             )
 
 
+class MonitorAddressTests(SynchronousTestCase):
+    """
+    Where the pages of a running process are.
+    """
+
+    def test_good(self) -> None:
+        for text, address in {
+            "127.0.0.1:9100": HostTarget("127.0.0.1", 9100),
+            "localhost:0": HostTarget("127.0.0.1", 0),
+            "0.0.0.0:80": HostTarget("0.0.0.0", 80),
+            "[::1]:9100": HostTarget("::1", 9100),
+            "unix:/run/x.sock": UnixTarget(Path("/run/x.sock")),
+        }.items():
+            self.assertEqual(address, parse_monitor_address(text), text)
+
+    def test_refused(self) -> None:
+        for text in (
+            "",
+            "9100",
+            ":9100",
+            "127.0.0.1",
+            "127.0.0.1:",
+            "127.0.0.1:65536",
+            "::1:9100",
+            "example.com:9100",
+            "http://127.0.0.1:9100",
+        ):
+            error = self.assertRaises(ValueError, parse_monitor_address, text)
+            self.assertEqual(
+                'expected "address:port", with an IP address, or "unix:/path", got '
+                f'"{text}"',
+                str(error),
+            )
+        error = self.assertRaises(ValueError, parse_monitor_address, "unix:x")
+        self.assertIn("expected an absolute path", str(error))
+
+
 class AnyTextTests(SynchronousTestCase):
     """
     No text does more than raise L{ValueError}, with one line for people.
@@ -259,7 +297,7 @@ class AnyTextTests(SynchronousTestCase):
 
     @given(st.text(alphabet=st.sampled_from("tcplsw:/[]@?#%=\\*.0123456789é \n\0")))
     def test_any(self, text: str) -> None:
-        for parse in (listener, parse_bind, parse_target):
+        for parse in (listener, parse_bind, parse_target, parse_monitor_address):
             try:
                 parse(text)
             except ValueError as error:

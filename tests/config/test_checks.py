@@ -285,3 +285,27 @@ class ClientCombinationTests(LoadingTestCase):
             ],
             self.mistakes(self.client, TO, server="tcp://h:1"),
         )
+
+    def test_monitoring(self) -> None:
+        """
+        The pages of the process are for this machine, unless told otherwise.
+        """
+        exposed = '[monitoring]\nlisten = "0.0.0.0:9100"\n'
+        self.refused(
+            TO + exposed,
+            'monitoring.listen: "0.0.0.0:9100" would show everybody who reaches it '
+            "what this process does: use a loopback address or unix:/path, or say "
+            "monitoring.insecure_expose",
+        )
+        self.client(f"{TO}{exposed}insecure_expose = true\n")
+        for address in ("127.0.0.1:9100", "[::1]:0", "unix:/run/x.sock"):
+            self.client(f'{TO}[monitoring]\nlisten = "{address}"\n')
+        self.refused(
+            f'{TO}[monitoring]\nlisten = "example.com:1"\n',
+            'monitoring.listen: expected "address:port", with an IP address, or '
+            '"unix:/path", got "example.com:1"',
+        )
+        [mistake] = self.mistakes(
+            self.client, TO, **{"monitoring.listen": "192.0.2.1:1"}
+        )
+        self.assertTrue(mistake.startswith("--monitor: "), mistake)

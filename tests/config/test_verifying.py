@@ -4,6 +4,7 @@ Tests of what is refused of a configuration that was made in code.
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable
 from pathlib import Path
 
@@ -12,6 +13,7 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from reitunnel import AuthSettings, Client, ClientConfig, Secret, Server, ServerConfig
 from reitunnel.config import (
+    Monitoring,
     TunnelSettings,
     verify_client_config,
     verify_server_config,
@@ -60,6 +62,17 @@ class ServerTests(VerifyingTestCase):
             ['listen[1]: "tls://x" names no port'],
             self.mistakes(lambda: verify_server_config(config)),
         )
+
+    def test_monitoring(self) -> None:
+        for address, said in (("x", "expected"), ("0.0.0.0:1", "would show everybody")):
+            config = ServerConfig(
+                listen=(),
+                insecure_no_auth=True,
+                monitoring=Monitoring(listen=address),
+            )
+            [wrong] = self.mistakes(functools.partial(verify_server_config, config))
+            self.assertIn("monitoring.listen: ", wrong)
+            self.assertIn(said, wrong)
 
     def test_told_so(self) -> None:
         verify_server_config(

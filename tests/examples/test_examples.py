@@ -131,6 +131,23 @@ class WebEmbeddingTests(ExampleTestCase):
         self.stop(program)
 
 
+class ServerEndpointTests(ExampleTestCase):
+    def test_it_serves_visitors(self) -> None:
+        self.make_token()
+        server = self.start_example(
+            "basic_server.py", "tcp://127.0.0.1:0", "tokens.toml"
+        )
+        url = server.wait_for(r"listening on (tcp://\S+)")[1]
+        program = self.start_example("server_endpoint.py", url, "token", "0")
+        public = program.wait_for(r"listening on (\S+)")[1]
+        with socket.create_connection(tuple_of(public), SECONDS) as visitor:
+            mine = "{}:{}".format(*visitor.getsockname())
+            with visitor.makefile("rb") as said:
+                greeting = said.readline().decode()
+        self.assertEqual(f"hello, {mine}, this is {public}\r\n", greeting)
+        self.stop(program, server)
+
+
 class ListSessionsTests(ExampleTestCase):
     def test_console(self) -> None:
         self.make_token()

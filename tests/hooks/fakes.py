@@ -15,6 +15,7 @@ from zope.interface import implementer
 from reitunnel.errors import Code
 from reitunnel.interfaces import (
     Decision,
+    IBrake,
     ICertificate,
     IClientHook,
     IDataHook,
@@ -98,19 +99,55 @@ class FakeTunnel:
     def close(self, code: Code = Code.CLOSED, reason: str = "") -> None:
         pass
 
+    def rewrite(
+        self, *, port: int | None = None, metadata: Mapping[str, str] | None = None
+    ) -> None:
+        self.port = self.port if port is None else port
+        self.metadata = self.metadata if metadata is None else metadata
+
+
+@implementer(IBrake)
+class FakeBrake:
+    """
+    Notes whether it holds.
+
+    @ivar moved: who is told of bytes.
+    """
+
+    def __init__(self, moved: Callable[[int], None]) -> None:
+        self.moved = moved
+        self.held = False
+
+    def hold(self) -> None:
+        self.held = True
+
+    def release(self) -> None:
+        self.held = False
+
 
 @implementer(IStream)
 @dataclass(eq=False)
 class FakeStream:
+    """
+    @ivar brakes: those that were given, by direction.
+    """
+
     id: int = 9
     tunnel: ITunnel = field(default_factory=FakeTunnel)
     visitor: IAddress = VISITOR
     opened_at: float = 0.0
     bytes_received: int = 0
     bytes_sent: int = 0
+    brakes: dict[str, FakeBrake] = field(default_factory=dict)
 
     def close(self, code: Code = Code.ABORTED, reason: str = "") -> None:
         pass
+
+    def pace_received(self, moved: Callable[[int], None]) -> FakeBrake:
+        return self.brakes.setdefault("received", FakeBrake(moved))
+
+    def pace_sent(self, moved: Callable[[int], None]) -> FakeBrake:
+        return self.brakes.setdefault("sent", FakeBrake(moved))
 
 
 def allow() -> Decision:

@@ -4,6 +4,8 @@ Tests for the C{auth} hook.
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from twisted.internet.defer import Deferred
 from twisted.internet.task import Clock
 from twisted.internet.testing import MemoryReactorClock
@@ -12,8 +14,9 @@ from zope.interface.verify import verifyObject
 
 from reitunnel.errors import Code, Refused
 from reitunnel.hooks import HookManager
-from reitunnel.hooks.auth import AuthHook, AuthHookFactory, AuthOptions, ClientRule
-from reitunnel.interfaces import IClientHook, IHookFactory
+from reitunnel.hooks.auth import AuthHook, AuthHookFactory, AuthOptions
+from reitunnel.hooks.client_rules import ClientRule
+from reitunnel.interfaces import IClientHook, IHookFactory, ISession
 from tests.hooks.fakes import FakeCertificate, FakeFacts, FakeSession
 
 FINGERPRINT = "0123456789abcdef" * 4
@@ -61,7 +64,29 @@ def allows(rule: ClientRule, session: FakeSession) -> bool:
     return answers[0]
 
 
+def only_laptops(client: ISession) -> None:
+    """
+    A validator.
+    """
+    if client.instance != "laptop":
+        raise Refused("only for laptops")
+
+
+async def later(client: ISession) -> None:
+    """
+    A validator that is a coroutine function.
+    """
+    only_laptops(client)
+
+
 class RuleTests(SynchronousTestCase):
+    def test_identities(self) -> None:
+        rule = ClientRule(identities=("token:ci-*", "anonymous"))
+        self.assertTrue(allows(rule, client("token:ci-1")))
+        self.assertTrue(allows(rule, client("anonymous")))
+        self.assertFalse(allows(rule, client("token:web")))
+        self.assertFalse(allows(rule, client("certificate:token:ci-1")))
+
     def test_tokens(self) -> None:
         rule = ClientRule(tokens=("ci-*", "web"))
         self.assertTrue(allows(rule, client("token:ci-")))
@@ -184,6 +209,102 @@ class DecisionTests(SynchronousTestCase):
             Deferred.fromCoroutine(hooks.decide_client_connect(bad)), Refused
         )
         self.assertIn("token:web", str(failure.value))
+
+
+class ValidatorTests(SynchronousTestCase):
+    """
+    A function of somebody else decides.
+    """
+
+    def ask(self, hook: AuthHook, session: FakeSession) -> str:
+        """
+        What the manager says of a client, with this hook.
+
+        @return: why it is refused; empty if it is not.
+        """
+        hooks = HookManager(Clock())
+        hooks.register(hook)
+        answers: list[str] = []
+        deferred = Deferred.fromCoroutine(hooks.decide_client_connect(session))
+        deferred.addCallbacks(
+            lambda _: answers.append(""),
+            lambda failure: answers.append(str(failure.value)),
+        )
+        [answer] = answers
+        return answer
+
+    def check(self, hook: AuthHook) -> None:
+        """
+        The hook lets only laptops in.
+        """
+        self.assertEqual("", self.ask(hook, client(instance="laptop")))
+        self.assertEqual("only for laptops", self.ask(hook, client(instance="desk")))
+
+    def test_in_code(self) -> None:
+        for validator in (only_laptops, later):
+            self.check(AuthHook(validator=validator))
+
+    def test_by_name(self) -> None:
+        for validator in (only_laptops, later):
+            name = f"{__name__}.{validator.__name__}"
+            self.check(AuthHook(AuthOptions(validator=name)))
+
+    def test_code_before_the_options(self) -> None:
+        self.check(AuthHook(AuthOptions(validator="no.such"), validator=only_laptops))
+
+    def test_after_the_rules(self) -> None:
+        """
+        The validator is not asked about clients that the rules refuse.
+        """
+        asked: list[ISession] = []
+        validator: Callable[[ISession], None] = asked.append
+        hook = AuthHook(
+            AuthOptions(allow=(ClientRule(tokens=("ci-*",)),)), validator=validator
+        )
+        good, bad = client("token:ci-1"), client("token:web")
+        self.assertEqual("", self.ask(hook, good))
+        self.assertIn("not among", self.ask(hook, bad))
+        self.assertEqual([good], asked)
+
+    def test_failure(self) -> None:
+        """
+        A validator that breaks refuses, and what broke it is not told to the client.
+        """
+
+        def broken(client: ISession) -> None:
+            raise KeyError("secret")
+
+        answer = self.ask(AuthHook(validator=broken), client())
+        self.assertEqual("refused by a hook", answer)
+        self.assertEqual(1, len(self.flushLoggedErrors(KeyError)))
+
+    def test_answer_that_is_none(self) -> None:
+        """
+        C{False} refuses, and so does C{True}, because neither is an answer.
+        """
+        for value in (False, True):
+
+            def validator(client: ISession, value: bool = value) -> bool:
+                return value
+
+            hook = AuthHook(validator=validator)  # type: ignore[arg-type]  # on purpose
+            self.assertEqual("refused by a hook", self.ask(hook, client()))
+            self.assertEqual(1, len(self.flushLoggedErrors()))
+
+    def test_names_that_lead_nowhere(self) -> None:
+        for name, words in (
+            ("function", 'expected a dotted name such as "package.module.function"'),
+            ("no_such_package.function", "cannot load"),
+            (f"{__name__}.no_such_function", "cannot load"),
+            ("reitunnel.errors.__doc__", "is not a function"),
+        ):
+            error = self.assertRaises(ValueError, AuthHook, AuthOptions(validator=name))
+            self.assertTrue(str(error).startswith("validator: "), str(error))
+            self.assertIn(words, str(error))
+            self.assertIn(f'"{name}"', str(error))
+
+    def test_neither(self) -> None:
+        self.assertRaises(ValueError, AuthHook)
 
 
 class OptionTests(SynchronousTestCase):

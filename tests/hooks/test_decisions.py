@@ -428,6 +428,26 @@ class CollectAndContinueTests(DecisionTestCase):
         )
         self.flushLoggedErrors(Broken)
 
+    def test_passing(self) -> None:
+        """
+        Trying again helps only if each that refused says so.
+        """
+        passing = [Refused("busy", passing=True), Refused("full", passing=True)]
+        self.add("a", lambda: fail(passing[0]))
+        self.add("b")
+        self.add("c", lambda: fail(passing[1]))
+        error = self.refused(self.decide())
+        self.assertEqual((True, Code.LIMIT), (error.passing, error.code))
+        final = RecordingHook("d", decide=lambda: fail(Refused("no")))
+        self.hooks.register(final)
+        error = self.refused(self.decide())
+        self.assertEqual((False, Code.REFUSED), (error.passing, error.code))
+        self.hooks.unregister(final)
+        self.assertTrue(self.refused(self.decide()).passing)
+        self.add("e", lambda: fail(Broken()))
+        self.assertFalse(self.refused(self.decide()).passing)
+        self.flushLoggedErrors(Broken)
+
     def test_one_makes_a_group_too(self) -> None:
         self.add("a", lambda: fail(Refused("no")))
         self.assertIsInstance(self.refused(self.decide()).__cause__, ExceptionGroup)

@@ -9,12 +9,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 from twisted.internet.defer import CancelledError, Deferred
 from twisted.internet.task import Clock, deferLater
-from twisted.logger import capturedLogs
 from twisted.trial.unittest import SynchronousTestCase
 
 from reitunnel.errors import Code, Refused
 from reitunnel.hooks import HookManager, Opened, Strategy
 from reitunnel.interfaces import Decision
+from tests.captured import captured_logs
 from tests.hooks.fakes import FakeStream, RecordingHook
 
 
@@ -150,7 +150,7 @@ class LedgerTests(SynchronousTestCase):
         for hook in hooks:
             manager.register(hook)
         stream = FakeStream()
-        with capturedLogs() as events:
+        with captured_logs() as events:
             deferred = Deferred.fromCoroutine(manager.decide_stream_open(stream))
             outcome: list[Opened | None] = []
             deferred.addCallbacks(outcome.append, lambda failure: outcome.append(None))

@@ -34,7 +34,23 @@ class InstalledTests(SynchronousTestCase):
 
     def test_factories(self) -> None:
         factories = load_hook_factories()
-        self.assertEqual(["auth", "logging"], [*factories])
+        self.assertEqual(
+            [
+                "addresses",
+                "alerts",
+                "audit",
+                "auth",
+                "bandwidth",
+                "block",
+                "logging",
+                "metrics",
+                "policy",
+                "quota",
+                "rate",
+                "remote-policy",
+            ],
+            [*factories],
+        )
         for name, factory in factories.items():
             verifyObject(IHookFactory, factory)
             verifyObject(IPlugin, factory)
@@ -76,14 +92,15 @@ class InstalledTests(SynchronousTestCase):
                 "hooks[1].allow[0].tokens[1]: expected text that is not empty, got 3",
                 "hooks[2].allow[1].tokens: expected at least one",
                 (
-                    "hooks[3].allow[1]: a rule needs one or more of tokens, instances, "
-                    "subjects, common_names, organizations, names, fingerprints"
+                    "hooks[3].allow[1]: a rule needs one or more of identities, "
+                    "tokens, instances, subjects, common_names, organizations, "
+                    "names, fingerprints"
                 ),
                 (
                     'hooks[4].deny[0]: "abc" is not a SHA-256 fingerprint: expected 64 '
                     "hexadecimal digits"
                 ),
-                "hooks[5]: needs allow or deny, or both",
+                "hooks[5]: needs one or more of allow, deny, validator",
             ],
             str(error).splitlines(),
         )

@@ -662,4 +662,4 @@ class OtherCommandTests(CommandTestCase):
     async def test_check(self) -> None:
         config = self.put("server.toml", 'listen = ["tcp://127.0.0.1:0"]\n')
         finished = await self.run_to_end("reitunnel", "check", str(config))
-        self.assert_line(finished, 2, "^auth: anybody could open tunnels")
+        self.assert_line(finished, 2, "^wrong: auth: anybody could open tunnels")

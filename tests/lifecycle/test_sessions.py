@@ -6,7 +6,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from functools import partial
-from typing import Any
+from typing import Any, Self
 
 from twisted.internet.defer import Deferred
 
@@ -323,7 +323,7 @@ class Unconnected(Pair):
     A pair whose client is started by the row.
     """
 
-    def start(self) -> Pair:
+    def start(self) -> Self:
         """
         Start the server.
         """
@@ -368,7 +368,7 @@ class FullServer(Unconnected):
         super().__init__(server=server_config(limits=Limits(max_clients=1)))
         self.other = Client(self.reactor, client_config(client_id="other", tunnels=()))
 
-    def start(self) -> Pair:
+    def start(self) -> Self:
         """
         Start the server and the other client.
         """

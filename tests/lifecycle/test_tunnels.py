@@ -193,6 +193,7 @@ class RefusedTests(TableCase):
             make=lambda: Pair(
                 server=server_config(policy=Policy(ports=(PortRange(6000, 6000),)))
             ),
+            errors=["tunnel 2 of anonymous/laptop: refused"],
         ),
         Row(
             "address is not allowed",
@@ -201,6 +202,7 @@ class RefusedTests(TableCase):
                 "tunnel+ 2",
                 "tunnel- 2 POLICY: the address '0.0.0.0' is not allowed (0/0)",
             ],
+            errors=["tunnel 2 of anonymous/laptop: refused"],
         ),
         Row(
             "no tunnel is allowed",
@@ -210,6 +212,7 @@ class RefusedTests(TableCase):
                 server=server_config(policy=Policy(ports=())),
                 client=client_config(tunnels=()),
             ),
+            errors=["tunnel 1 of anonymous/laptop: refused"],
         ),
         Row(
             "address cannot be bound",

@@ -1,13 +1,17 @@
 """
-A network in memory: a reactor whose TCP and Unix connections join protocols of one
-test, with a clock that the test moves. Nothing in it depends on time or chance.
+The network in memory that C{reitunnel.testing} has.
 """
 
 from __future__ import annotations
 
-from tests.memory.connection import MemoryConnection, MemoryTransport
-from tests.memory.peers import Caller, Peer, Peers
-from tests.memory.reactor import MemoryReactor
+from reitunnel.testing import (
+    Caller,
+    MemoryConnection,
+    MemoryReactor,
+    MemoryTransport,
+    Peer,
+    Peers,
+)
 
 __all__ = [
     "Caller",

@@ -30,6 +30,15 @@ class Block:
         """
         return self.words[0] if self.words else ""
 
+    @property
+    def file(self) -> str:
+        """
+        The name of the file that the block is, in a document that is made of files
+        (C{```python file=NAME}), or an empty string.
+        """
+        named = [word for word in self.words if word.startswith("file=")]
+        return named[0].removeprefix("file=") if named else ""
+
 
 def fenced_blocks(text: str) -> list[Block]:
     """

@@ -29,7 +29,11 @@ ALLOWED: Mapping[str, frozenset[str]] = {
     "hooks": BOTTOM | {"wire"},
     "server": ENDS,
     "client": ENDS,
-    "service": ENDS | {"server", "client"},
+    # Of server and client it knows what it is given.
+    "monitoring": BOTTOM | {"hooks", "relay"},
+    "service": ENDS | {"server", "client", "monitoring"},
+    # For tests, of users too. Nothing imports it.
+    "testing": ENDS | {"server", "client"},
     # reitunnel/__init__.py, the public API, and python -m reitunnel.
     "__init__": ENDS | {"server", "client"},
     "__main__": frozenset({"service"}),

@@ -24,6 +24,12 @@ class FencedBlockTests(SynchronousTestCase):
         with_language, without = fenced_blocks("```toml client\n```\n```\n```\n")
         self.assertEqual(("toml", ""), (with_language.language, without.language))
 
+    def test_file(self) -> None:
+        named, without = fenced_blocks(
+            "```python file=a/b.py\n```\n```toml client\n```\n"
+        )
+        self.assertEqual(("a/b.py", ""), (named.file, without.file))
+
     def test_indented(self) -> None:
         text = "- item\n\n  ```python\n  if x:\n      y\n  ```\n"
         self.assertEqual([Block(3, ("python",), "if x:\n    y\n")], fenced_blocks(text))

@@ -38,6 +38,7 @@ print(names.count("reitunnel"))
 
 DISTRIBUTIONS = {
     "OpenSSL": "pyopenssl",
+    "prometheus_client": "prometheus-client",
     "service_identity": "service-identity",
     "zope": "zope.interface",
 }
@@ -68,7 +69,12 @@ class RequirementTests(SynchronousTestCase):
         metadata.read(ROOT / "setup.cfg")
         required = {
             re.split(r"[\[<>=~!; ]", line)[0]
-            for line in metadata["options"]["install_requires"].split("\n")
+            for lines in (
+                metadata["options"]["install_requires"],
+                # What is imported only when it is needed.
+                metadata["options.extras_require"]["metrics"],
+            )
+            for line in lines.split("\n")
             if line
         }
         self.assertEqual(

@@ -58,6 +58,19 @@ class TunnelRecordTests(RecordTests):
     def test_interface(self) -> None:
         verifyObject(ITunnel, self.tunnel)
 
+    def test_rewrite(self) -> None:
+        """
+        Only what is said is changed, and only as long as that is of use.
+        """
+        self.assertRaises(RuntimeError, self.tunnel.rewrite, port=6000)
+        self.tunnel.rewritable = True
+        self.tunnel.rewrite(port=6000)
+        self.assertEqual(6000, self.tunnel.port)
+        self.assertEqual({"team": "web"}, self.tunnel.metadata)
+        self.tunnel.rewrite(metadata={})
+        self.assertEqual(6000, self.tunnel.port)
+        self.assertEqual({}, self.tunnel.metadata)
+
     def test_label(self) -> None:
         self.assertEqual("tunnel 1 of token:office/laptop", self.tunnel.label)
 
@@ -166,6 +179,60 @@ class StreamRecordTests(RecordTests):
         self.record.close()
         self.assertEqual([Code.ABORTED], self.program.codes)
         self.assertIsNone(self.record.transport)
+
+
+class PacingTests(RecordTests):
+    def setUp(self) -> None:
+        super().setUp()
+        self.rig = Rig()
+        self.near, self.far = self.rig.open_stream()
+        self.record = self.stream()
+        self.told: list[int] = []
+
+    def test_told(self) -> None:
+        """
+        Who paces is told after the data hooks.
+        """
+        self.hooks.data_received = lambda _, count: self.told.append(-count)
+        self.record.pace_received(self.told.append)
+        self.record.received(1)
+        self.record.sent(2)
+        self.assertEqual([-1, 1], self.told)
+
+    def test_before_it_is_open(self) -> None:
+        """
+        As on the server, where hooks decide first.
+        """
+        self.record.pace_received(self.told.append).hold()
+        self.assertFalse(self.near.writing_held)
+        self.record.begin(self.near)
+        self.assertTrue(self.near.writing_held)
+        self.assertTrue(self.near.paced)
+
+    def test_once_it_is_there(self) -> None:
+        """
+        As on the client, where the stream has come before hooks decide on it.
+        """
+        self.record.begin(self.far, outward=False)
+        self.assertFalse(self.far.paced)
+        self.record.pace_received(self.told.append).hold()
+        self.assertTrue(self.far.delivery_held)
+        self.assertTrue(self.far.paced)
+        self.record.pace_sent(self.told.append).hold()
+        self.assertTrue(self.far.writing_held)
+
+    def test_too_late(self) -> None:
+        self.record.begin(self.near)
+        self.record.sent(1)
+        self.assertRaises(RuntimeError, self.record.pace_sent, self.told.append)
+
+    def test_too_late_with_a_data_link(self) -> None:
+        """
+        It may be moved in the kernel already.
+        """
+        self.record.begin(self.near)
+        self.near.attach(self.rig.data_link().server)
+        self.assertRaises(RuntimeError, self.record.pace_sent, self.told.append)
 
 
 class LogTests(RecordTests):

@@ -208,6 +208,18 @@ class ProofTests(AttachCase):
             f"data link 9 of session {session}: the proof is wrong", error.detail
         )
 
+    def test_nobody_is_blamed(self) -> None:
+        """
+        A client may ask for a session that has just ended, so hooks that count
+        failures are not told whose this was.
+        """
+        link, _ = self.ask(self.attach(9))
+        link.respond(HMAC, bytes(32))
+        link.refused()
+        [(error, _)] = self.pair.told_server.errors
+        assert isinstance(error, AuthenticationFailed)
+        self.assertIsNone(error.peer)
+
     def test_mechanism(self) -> None:
         for mechanism in ("", "ANONYMOUS", "SCRAM-SHA-256", "HMAC-SHA-256-PLUS"):
             attach = self.attach()

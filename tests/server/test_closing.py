@@ -11,8 +11,8 @@ from twisted.internet.protocol import Factory
 from twisted.trial.unittest import SynchronousTestCase
 
 from reitunnel.server.closing import ClosingPorts
-from tests.memory import MemoryReactor
-from tests.memory.ports import MemoryPort
+from reitunnel.testing import MemoryReactor
+from reitunnel.testing.ports import MemoryPort
 
 
 class ClosingTests(SynchronousTestCase):

@@ -6,6 +6,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from twisted.internet.address import IPv4Address
 from twisted.internet.defer import Deferred
 from twisted.logger import capturedLogs
 from twisted.trial.unittest import SynchronousTestCase
@@ -56,6 +57,7 @@ class RefusalTests(HandshakeCase):
         [(error, context)] = self.pair.told_server.errors
         assert isinstance(error, CodedError)
         self.assertEqual(code, error.code)
+        self.assertEqual(IPv4Address("TCP", "127.0.0.1", 40001), error.peer)
         self.assertEqual("the handshake with 127.0.0.1:40001", context)
         self.assertEqual(["server+"], self.pair.told_server.lines)
         self.assertEqual([], list(self.pair.server.sessions))

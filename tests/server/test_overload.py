@@ -13,10 +13,10 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from reitunnel import Client, Code
 from reitunnel.config.settings import ClientLimits, Limits, TunnelSettings
+from reitunnel.testing.ports import cannot_listen
 from reitunnel.wire.frames import FrameKind
 from reitunnel.wire.messages import TunnelEnded, TunnelOpened, known_code
 from tests.memory import MemoryReactor
-from tests.memory.ports import cannot_listen
 from tests.pair import LINK_PORT, TARGET_PORT, Pair, client_config, server_config
 from tests.server.raw import raw_client
 

@@ -24,7 +24,7 @@ from reitunnel.config import (
     ServerTimeouts,
     ServerTuning,
 )
-from reitunnel.hooks import plugins
+from reitunnel.hooks import building
 from reitunnel.interfaces import IHookFactory, IServer
 from tests.certificates import CertificateAuthority
 from tests.pair import LINK_PORT, PUBLIC_PORT, Pair, outcome, server_config
@@ -267,7 +267,7 @@ class ReloadTests(SynchronousTestCase):
         had allowed it are told.
         """
         self.patch(
-            plugins,
+            building,
             "load_hook_factories",
             lambda: {name: WitnessFactory(name) for name in ("calm", "strict")},
         )

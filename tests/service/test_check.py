@@ -4,18 +4,25 @@ Tests of L{reitunnel.service.check} and L{reitunnel.service.risks}.
 
 from __future__ import annotations
 
+import json
 from datetime import UTC, datetime, timedelta
 from io import StringIO
 from pathlib import Path
 
 from twisted.internet.testing import MemoryReactorClock
+from twisted.python.usage import UsageError
 from twisted.trial.unittest import SynchronousTestCase
 
 from reitunnel.auth import new_token
 from reitunnel.service.check import CheckOptions, check_file
+from reitunnel.service.machine import Machine
 from tests.certificates import CertificateAuthority, write_private
 
 OPEN = 'listen = ["tcp://127.0.0.1:0"]\ninsecure_no_auth = true\n'
+
+
+LARGE = Machine(descriptors=0, memory=0, backlog=0, processors=2)
+"""A machine on which everything fits."""
 
 
 def in_days(days: int) -> str:
@@ -28,6 +35,7 @@ class CheckTestCase(SynchronousTestCase):
         self.directory.mkdir()
         self.file = self.directory / "config.toml"
         self.authority = CertificateAuthority()
+        self.machine = LARGE
 
     def put(self, name: str, text: str) -> Path:
         """
@@ -45,24 +53,43 @@ class CheckTestCase(SynchronousTestCase):
         options = CheckOptions()
         options.parseOptions([str(self.file), *arguments])
         out = StringIO()
-        code = check_file(options, out, MemoryReactorClock())
+        code = check_file(options, out, MemoryReactorClock(), self.machine)
         return code, out.getvalue().splitlines()
+
+    def advice(self, text: str) -> list[str]:
+        """
+        What there is to say of a configuration without mistakes.
+        """
+        code, [*lines, last] = self.check(text)
+        self.assertRegex(last, "a (server|client)'s configuration without mistakes$")
+        risky = any(line.startswith("risk: ") for line in lines)
+        self.assertEqual(int(risky), code, lines)
+        return lines
 
     def risks(self, text: str) -> list[str]:
         """
-        The warnings for a configuration without mistakes.
+        The risks of a configuration that has no mistakes and could not be faster.
         """
-        code, [*lines, last] = self.check(text)
-        self.assertEqual(0, code, lines)
-        self.assertRegex(last, "a (server|client)'s configuration without mistakes$")
+        return self.only("risk: ", text)
+
+    def hints(self, text: str) -> list[str]:
+        """
+        What could be faster in a configuration without mistakes and risks.
+        """
+        return self.only("hint: ", text)
+
+    def only(self, severity: str, text: str) -> list[str]:
+        lines = self.advice(text)
         for line in lines:
-            self.assertTrue(line.startswith("warning: "), line)
-        return [line.removeprefix("warning: ") for line in lines]
+            self.assertTrue(line.startswith(severity), line)
+        return [line.removeprefix(severity) for line in lines]
 
     def mistakes(self, text: str, *arguments: str) -> list[str]:
         code, lines = self.check(text, *arguments)
         self.assertEqual(2, code, lines)
-        return lines
+        for line in lines:
+            self.assertTrue(line.startswith("wrong: "), line)
+        return [line.removeprefix("wrong: ") for line in lines]
 
 
 class SideTests(CheckTestCase):
@@ -116,7 +143,7 @@ class SideTests(CheckTestCase):
         out = StringIO()
         self.assertEqual(2, check_file(options, out, MemoryReactorClock()))
         self.assertRegex(
-            out.getvalue(), r"\A.*none.toml: cannot be read: No such file.*\n\Z"
+            out.getvalue(), r"\Awrong: .*none.toml: cannot be read: No such file.*\n\Z"
         )
 
 
@@ -133,7 +160,9 @@ class MistakeTests(CheckTestCase):
         [mistake] = self.mistakes(
             'listen = ["tls://127.0.0.1:0"]\npem = "s.pem"\ninsecure_no_auth = true\n'
         )
-        self.assertRegex(mistake, "s.pem: others can read the private key .mode 0604.")
+        self.assertRegex(
+            mistake, "^pem: .*s.pem: others can read the private key .mode 0604."
+        )
 
     def test_token_file(self) -> None:
         self.put("tokens.toml", "[tokens.a]\nsalt = 1\n")
@@ -198,7 +227,10 @@ class ServerRiskTests(CheckTestCase):
     def test_tls(self) -> None:
         self.assertEqual(
             [
-                "tls.minimum_version: TLS 1.2 is allowed",
+                (
+                    "tls.minimum_version: TLS 1.2 is allowed, which is weaker and "
+                    "takes a round trip more"
+                ),
                 "auth.channel_binding: somebody between who ends TLS is not noticed",
             ],
             self.risks(
@@ -304,3 +336,42 @@ class ClientRiskTests(CheckTestCase):
             f'token_file = "token"\n{self.TUNNEL}'
         )
         self.assertTrue(risk.startswith("channel_binding: "), risk)
+
+    def test_retry(self) -> None:
+        self.put("token", new_token("a")[0])
+        [risk] = self.risks(
+            'server = "tls://h:1"\nretry.max_delay = 3600\n'
+            f'token_file = "token"\n{self.TUNNEL}'
+        )
+        self.assertEqual(
+            "retry.max_delay: after a failure the client may stay away for 3600 s", risk
+        )
+
+
+class FormatTests(CheckTestCase):
+    def test_json(self) -> None:
+        code, lines = self.check(OPEN + "tuning.nodelay = false\n", "--format", "json")
+        said = json.loads("\n".join(lines))
+        self.assertEqual(1, code)
+        self.assertEqual(
+            {"file": str(self.file), "side": "server", "exit_code": 1},
+            {key: said[key] for key in ("file", "side", "exit_code")},
+        )
+        self.assertEqual(
+            [("risk", "insecure_no_auth"), ("hint", "tuning.nodelay")],
+            [(each["severity"], each["key"]) for each in said["findings"]],
+        )
+
+    def test_json_of_mistakes(self) -> None:
+        code, lines = self.check("listen = [", "--format", "json", "--server")
+        said = json.loads("\n".join(lines))
+        self.assertEqual((2, 2), (code, said["exit_code"]))
+        [wrong] = said["findings"]
+        self.assertEqual("wrong", wrong["severity"])
+
+    def test_other_format(self) -> None:
+        options = CheckOptions()
+        error = self.assertRaises(
+            UsageError, options.parseOptions, ["x", "--format", "xml"]
+        )
+        self.assertEqual("--format is text or json", str(error))

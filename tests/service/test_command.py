@@ -6,7 +6,6 @@ What runs in a process of its own is tested in C{tests/integration/test_command.
 
 from __future__ import annotations
 
-import re
 from io import StringIO
 from pathlib import Path
 
@@ -38,11 +37,11 @@ class MainTests(SynchronousTestCase):
     def test_help(self) -> None:
         code, out, err = self.run_main("--help")
         self.assertEqual((0, ""), (code, err))
-        for command in ("server", "client", "demo", "token", "check"):
+        for command in ("server", "client", "demo", "token", "check", "hooks"):
             self.assertRegex(out, rf"\n    {command} +[A-Z]")
 
     def test_help_of_each(self) -> None:
-        for command in ("server", "client", "demo", "token", "check"):
+        for command in ("server", "client", "demo", "token", "check", "hooks"):
             code, out, err = self.run_main(command, "--help")
             self.assertEqual((0, ""), (code, err))
             self.assertRegex(out, rf"\AUsage: (\[twistd -n\] )?reitunnel {command} ")
@@ -116,16 +115,19 @@ class MainTests(SynchronousTestCase):
         self.assertEqual((1, ""), (code, out))
         self.assertRegex(err, r"\Aa token's name has .*\n\Z")
 
+    def test_status(self) -> None:
+        path = Path(self.mktemp()).absolute()
+        code, out, err = self.run_main("status", "--once", "--socket", str(path))
+        self.assertEqual((1, ""), (code, out))
+        self.assertRegex(err, r"\Aunix:.*: nobody answers: .*\n\Z")
+
     def test_check(self) -> None:
         path = Path(self.mktemp())
         path.write_text('listen = ["tcp://127.0.0.1:0"]\ninsecure_no_auth = true\n')
         code, out, err = self.run_main("check", str(path))
-        self.assertEqual((0, ""), (code, err))
-        self.assertTrue(
-            re.fullmatch(
-                r"warning: insecure_no_auth: .*\n.*: a server's configuration without "
-                r"mistakes\n",
-                out,
-            ),
+        self.assertEqual((1, ""), (code, err))
+        self.assertRegex(
             out,
+            r"\Arisk: insecure_no_auth: .*\n(?:.*\n)*.*: a server's configuration "
+            r"without mistakes\n\Z",
         )

@@ -21,6 +21,7 @@ from zope.interface.verify import verifyObject
 from reitunnel.client import Client
 from reitunnel.config import ClientConfig, Secret, ServerConfig
 from reitunnel.errors import CertificateError, ConfigError
+from reitunnel.monitoring import MonitoredService
 from reitunnel.server import Server
 from reitunnel.service import maker
 from reitunnel.service.building import build_client, build_server
@@ -96,6 +97,14 @@ class MakeProgramTests(SynchronousTestCase):
     def test_client(self) -> None:
         [service] = self.make(*CLIENT)
         self.assertIsInstance(service, Client)
+
+    def test_monitored(self) -> None:
+        """
+        With an address for it the server or client has a monitor.
+        """
+        for arguments in (SERVER, CLIENT):
+            [service] = self.make(*arguments, "--monitor", "127.0.0.1:0")
+            self.assertIsInstance(service, MonitoredService)
 
     def test_log(self) -> None:
         """

@@ -16,7 +16,7 @@ from twisted.internet.error import ConnectionAborted, ConnectionLost
 from twisted.internet.interfaces import IProtocolFactory
 from twisted.internet.task import Clock
 from twisted.internet.testing import StringTransport
-from twisted.logger import LogLevel, capturedLogs, formatEvent
+from twisted.logger import LogLevel, formatEvent
 from twisted.python.failure import Failure
 from twisted.trial.unittest import SynchronousTestCase
 
@@ -25,6 +25,7 @@ from reitunnel.transports import LinkURL
 from reitunnel.transports.websocket_channel import MAX_HEAD
 from reitunnel.transports.websocket_client import LinkClientChannel, LinkClientFactory
 from reitunnel.transports.websocket_server import LinkServerChannel, LinkServerFactory
+from tests.captured import captured_logs
 from tests.transports.support import (
     BrokenFactory,
     NothingFactory,
@@ -85,7 +86,7 @@ class OpeningTests(PairTestCase):
         self.connect()
         self.clock.advance(9.9)
         self.assertFalse(self.wire.ends[1].disconnected)
-        with capturedLogs() as events:
+        with captured_logs() as events:
             self.clock.advance(0.2)
         self.assertTrue(self.wire.ends[0].disconnected)
         self.assertTrue(self.wire.ends[1].disconnected)
@@ -144,7 +145,7 @@ class RequestTests(SynchronousTestCase):
 
         @return: the status line.
         """
-        with capturedLogs() as events:
+        with captured_logs() as events:
             self.channel(path=path).dataReceived(request)
         self.messages = [str(formatEvent(event)) for event in events]
         answer: bytes = self.transport.value()

@@ -28,10 +28,10 @@ from twisted.internet.interfaces import (
 from twisted.python.failure import Failure
 from zope.interface import implementer
 
-from tests.memory.connection import MemoryConnection
+from reitunnel.testing.connection import MemoryConnection
 
 if TYPE_CHECKING:
-    from tests.memory.reactor import MemoryReactor
+    from reitunnel.testing.reactor import MemoryReactor
 
 WILDCARDS: Final = frozenset({"0.0.0.0", "::"})
 

@@ -17,8 +17,8 @@ from zope.interface import implementer
 from zope.interface.verify import verifyObject
 
 from reitunnel.interfaces import IHalfCloseTransport
-from tests.memory import Caller, MemoryReactor, Peer, Peers
-from tests.memory.connection import CAPACITY
+from reitunnel.testing import Caller, MemoryReactor, Peer, Peers
+from reitunnel.testing.connection import CAPACITY
 
 
 class Plain(Protocol):

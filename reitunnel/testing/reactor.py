@@ -25,8 +25,8 @@ from twisted.internet.interfaces import (
 from twisted.internet.task import Clock
 from zope.interface import implementer
 
-from tests.memory.connection import MemoryConnection
-from tests.memory.ports import (
+from reitunnel.testing.connection import MemoryConnection
+from reitunnel.testing.ports import (
     WILDCARDS,
     MemoryConnector,
     MemoryPort,

@@ -30,7 +30,7 @@ from twisted.internet.protocol import Factory
 from twisted.trial.unittest import SynchronousTestCase
 from zope.interface.verify import verifyObject
 
-from tests.memory import Caller, MemoryReactor, Peer, Peers
+from reitunnel.testing import Caller, MemoryReactor, Peer, Peers
 
 
 class TimeTests(SynchronousTestCase):

@@ -1,0 +1,1 @@
+The `alerts` hook posts to a webhook when errors of a kind come often.

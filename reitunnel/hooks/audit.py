@@ -1,0 +1,276 @@
+"""
+The C{audit} hook: a trail of what happened that shows when it was changed.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Annotated, Any, Literal, get_args
+
+from msgspec import Meta, Struct
+from twisted.internet.address import IPv4Address, IPv6Address, UNIXAddress
+from twisted.internet.interfaces import IAddress, IReactorCore
+from twisted.plugin import IPlugin
+from zope.interface import Interface, directlyProvides, implementer
+
+from reitunnel.errors import Code, Refused
+from reitunnel.hooks.audit_chain import BrokenRecord
+from reitunnel.hooks.audit_file import AuditFile, Fsync
+from reitunnel.hooks.audit_writer import AuditWriter
+from reitunnel.hooks.threads import Threads
+from reitunnel.interfaces import (
+    Decision,
+    IBackgroundHook,
+    IClientHook,
+    IErrorHook,
+    IHookFactory,
+    IHookHost,
+    IReactorHook,
+    IServer,
+    IServerHook,
+    ISession,
+    IStream,
+    IStreamHook,
+    ITunnel,
+    ITunnelHook,
+)
+
+Audited = Literal["server", "client", "tunnel", "stream", "error"]
+
+_INTERFACES: dict[Audited, type[Interface]] = {
+    "server": IServerHook,
+    "client": IClientHook,
+    "tunnel": ITunnelHook,
+    "stream": IStreamHook,
+    "error": IErrorHook,
+}
+
+_LONGEST = 2000
+"""Characters of a text, at most."""
+
+
+class AuditOptions(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """
+    The options of the C{audit} hook.
+
+    @ivar file: where the records go.
+    @ivar events: of what there are records.
+    @ivar max_size: bytes after which the file is rotated.
+    @ivar keep: how many rotated files are kept; 0 keeps all.
+    @ivar fsync: when records must be on the disk: after each batch, when a file is
+        closed, or when the system likes.
+    @ivar fail_closed: whether to refuse clients, tunnels and visitors while records
+        cannot be written.
+    @ivar capacity: how many records may wait; what is above that is lost, which is
+        recorded.
+    """
+
+    file: Annotated[str, Meta(min_length=1)]
+    events: Annotated[tuple[Audited, ...], Meta(min_length=1)] = get_args(Audited)
+    max_size: Annotated[int, Meta(ge=4096, le=1 << 40)] = 100 << 20
+    keep: Annotated[int, Meta(ge=0, le=1_000_000)] = 0
+    fsync: Fsync = "batch"
+    fail_closed: bool = False
+    capacity: Annotated[int, Meta(ge=100, le=1_000_000)] = 10_000
+
+
+class AuditHook:
+    """
+    Records events. It provides only the interfaces that its events need.
+    """
+
+    def __init__(
+        self, options: AuditOptions, threads: Callable[[], Threads] | None = None
+    ) -> None:
+        """
+        @param threads: makes what writes; a thread of its own if L{None}.
+        @raise ValueError: when the file cannot be used; the message is for people.
+        """
+        self._options = options
+        self._threads = threads
+        self._writer: AuditWriter | None = None
+        self._file = AuditFile(
+            Path(options.file), options.max_size, options.keep, options.fsync
+        )
+        try:
+            self._file.probe()
+        except OSError as error:
+            reason = error.strerror or str(error)
+            raise ValueError(f"cannot write {options.file}: {reason}") from error
+        except BrokenRecord as error:
+            raise ValueError(
+                f"{options.file} cannot be gone on with, its last line: {error}"
+            ) from error
+        directlyProvides(
+            self,
+            IBackgroundHook,
+            IReactorHook,
+            *(_INTERFACES[event] for event in dict.fromkeys(options.events)),
+        )
+
+    # The background.
+
+    def attach(self, host: IHookHost) -> None:
+        """
+        See L{IBackgroundHook.attach}.
+        """
+        self._writer = AuditWriter(
+            host, self._options.file, self._file, self._options.capacity, self._threads
+        )
+
+    def finish(self) -> Decision:
+        """
+        Write all that waits, and close the file.
+        """
+        return None if self._writer is None else self._writer.finish()
+
+    # Events.
+
+    def on_server_start(self, server: IServer) -> None:
+        """
+        See L{IServerHook.on_server_start}.
+        """
+        self._record("server_start")
+
+    def on_server_stop(self, server: IServer) -> None:
+        """
+        See L{IServerHook.on_server_stop}.
+        """
+        self._record("server_stop")
+
+    def on_client_connect(self, client: ISession) -> None:
+        """
+        See L{IClientHook.on_client_connect}.
+        """
+        self._refuse_if_failing()
+        self._record(
+            "client_connect",
+            **_client(client),
+            peer=_shown(client.facts.peer),
+            scheme=client.facts.scheme,
+        )
+
+    def on_client_disconnect(self, client: ISession, code: Code, reason: str) -> None:
+        """
+        See L{IClientHook.on_client_disconnect}.
+        """
+        self._record("client_disconnect", **_client(client), **_end(code, reason))
+
+    def on_tunnel_open(self, tunnel: ITunnel) -> None:
+        """
+        See L{ITunnelHook.on_tunnel_open}.
+        """
+        self._refuse_if_failing()
+        self._record(
+            "tunnel_open",
+            **_tunnel(tunnel),
+            bind=tunnel.bind,
+            port=tunnel.port,
+            target=tunnel.target,
+        )
+
+    def on_tunnel_close(self, tunnel: ITunnel, code: Code, reason: str) -> None:
+        """
+        See L{ITunnelHook.on_tunnel_close}.
+        """
+        self._record(
+            "tunnel_close",
+            **_tunnel(tunnel),
+            public=None if tunnel.address is None else _shown(tunnel.address),
+            received=tunnel.bytes_received,
+            sent=tunnel.bytes_sent,
+            **_end(code, reason),
+        )
+
+    def on_stream_open(self, stream: IStream) -> None:
+        """
+        See L{IStreamHook.on_stream_open}.
+        """
+        self._refuse_if_failing()
+        self._record("stream_open", **_stream(stream))
+
+    def on_stream_close(self, stream: IStream, code: Code, reason: str) -> None:
+        """
+        See L{IStreamHook.on_stream_close}.
+        """
+        self._record(
+            "stream_close",
+            **_stream(stream),
+            received=stream.bytes_received,
+            sent=stream.bytes_sent,
+            **_end(code, reason),
+        )
+
+    def on_error(self, error: BaseException, context: str) -> None:
+        """
+        See L{IErrorHook.on_error}.
+        """
+        self._record(
+            "error",
+            context=context[:_LONGEST],
+            kind=type(error).__name__,
+            error=str(error)[:_LONGEST],
+        )
+
+    # The parts.
+
+    def _record(self, event: str, **fields: Any) -> None:
+        if self._writer is not None:
+            self._writer.add(event, fields)
+
+    def _refuse_if_failing(self) -> None:
+        writer = self._writer
+        if self._options.fail_closed and (writer is None or writer.failing):
+            raise Refused("the audit trail cannot be written")
+
+
+@implementer(IPlugin, IHookFactory)
+class AuditHookFactory:
+    """
+    Builds the C{audit} hook from a configuration file.
+    """
+
+    name = "audit"
+    description = "Records what happens in a file that shows when it was changed."
+    options = AuditOptions
+
+    def build(self, options: AuditOptions, reactor: IReactorCore) -> AuditHook:
+        """
+        See L{IHookFactory.build}.
+        """
+        return AuditHook(options)
+
+
+def _client(client: ISession) -> dict[str, object]:
+    return {
+        "client": client.identity,
+        "instance": client.instance,
+        "session": client.id,
+    }
+
+
+def _tunnel(tunnel: ITunnel) -> dict[str, object]:
+    return {**_client(tunnel.session), "tunnel": tunnel.id}
+
+
+def _stream(stream: IStream) -> dict[str, object]:
+    return {
+        **_tunnel(stream.tunnel),
+        "stream": stream.id,
+        "visitor": _shown(stream.visitor),
+    }
+
+
+def _end(code: Code, reason: str) -> dict[str, object]:
+    return {"code": code.name.lower(), "reason": reason}
+
+
+def _shown(address: IAddress) -> str:
+    if isinstance(address, IPv4Address):
+        return f"{address.host}:{address.port}"
+    if isinstance(address, IPv6Address):
+        return f"[{address.host}]:{address.port}"
+    if isinstance(address, UNIXAddress):
+        return f"unix:{(address.name or b'').decode(errors='replace')}"
+    return str(address)

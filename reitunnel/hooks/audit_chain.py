@@ -1,0 +1,162 @@
+"""
+The records of an audit trail: lines of JSON, each chained to the one before by SHA-256.
+
+A line is an object with C{hash}, C{seq} and C{prev} first. C{prev} is the hash of the
+record before, and C{hash} that of the bytes behind it in the line, from C{"seq"} to
+the end, with an opening brace before them.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, BinaryIO, Final
+
+START: Final = "0" * 64
+"""What stands for the hash before the first record."""
+MAX_LINE: Final = 1 << 20
+"""Bytes that a line may have, at most."""
+
+_BEFORE: Final = b'{"hash":"'
+_AFTER: Final = b'",'
+_BODY: Final = len(_BEFORE) + 64 + len(_AFTER)
+
+
+@dataclass(frozen=True)
+class Link:
+    """
+    Where a chain stands.
+
+    @ivar seq: the number of the last record; 0 before the first.
+    @ivar hash: its hash.
+    """
+
+    seq: int = 0
+    hash: str = START
+
+
+class BrokenRecord(Exception):
+    """
+    A record that is not what follows in the chain; the text says why, for people.
+
+    @ivar line: the number of the line in its file, from 1; 0 if it is the last one, and
+        nobody counted.
+    """
+
+    def __init__(self, line: int, reason: str) -> None:
+        super().__init__(reason)
+        self.line = line
+
+
+def encode(before: Link, fields: Mapping[str, Any]) -> tuple[bytes, Link]:
+    """
+    Make the record that follows.
+
+    @param fields: of the record, apart from C{hash}, C{seq} and C{prev}.
+    @return: the line, and where the chain stands then.
+    """
+    seq = before.seq + 1
+    numbered = {"seq": seq, "prev": before.hash, **fields}
+    body = json.dumps(numbered, ensure_ascii=True, separators=(",", ":")).encode()
+    digest = hashlib.sha256(body).hexdigest()
+    line = _BEFORE + digest.encode() + _AFTER + body[1:] + b"\n"
+    return line, Link(seq, digest)
+
+
+def decode(line: bytes, number: int = 0) -> tuple[Link, str]:
+    """
+    Read one record by itself.
+
+    @return: where the chain stands after it, and the hash of the one before.
+    @raise BrokenRecord: when it was changed, or is no record.
+    """
+    if not line.endswith(b"\n"):
+        raise BrokenRecord(number, "the line is not complete")
+    if not line.startswith(_BEFORE) or line[_BODY - 2 : _BODY] != _AFTER:
+        raise BrokenRecord(number, "it is no record")
+    digest = line[len(_BEFORE) : _BODY - 2].decode("ascii", "replace")
+    body = b"{" + line[_BODY:-1]
+    if hashlib.sha256(body).hexdigest() != digest:
+        raise BrokenRecord(number, "it was changed: its hash is another one")
+    try:
+        record = json.loads(body)
+        seq, before = record["seq"], record["prev"]
+    except (ValueError, KeyError):
+        raise BrokenRecord(number, "it is no record") from None
+    if type(seq) is not int or not isinstance(before, str):
+        raise BrokenRecord(number, "it is no record")
+    return Link(seq, digest), before
+
+
+def verify(lines: BinaryIO, before: Link | None) -> tuple[int, Link | None]:
+    """
+    Follow the chain through a file.
+
+    @param before: where it stands; L{None} if the file may begin anywhere.
+    @return: how many records there are, and where the chain stands then.
+    @raise BrokenRecord: the first record that does not follow.
+    """
+    number = 0
+    while line := lines.readline(MAX_LINE):
+        number += 1
+        link, previous = decode(line, number)
+        if before is None:
+            before = Link(link.seq - 1, previous)
+        if link.seq != before.seq + 1:
+            expected = before.seq + 1
+            raise BrokenRecord(
+                number, f"it has the number {link.seq}, and {expected} was to follow"
+            )
+        if previous != before.hash:
+            raise BrokenRecord(number, "it does not follow the record before it")
+        before = link
+    return number, before
+
+
+def first_number(path: Path) -> int:
+    """
+    Give the number of a file's first record; 0 if it has none that can be read.
+
+    @raise OSError: when the file cannot be read.
+    """
+    with path.open("rb") as file:
+        line = file.readline(MAX_LINE)
+    try:
+        return decode(line)[0].seq
+    except BrokenRecord:
+        return 0
+
+
+def in_order(paths: Iterable[Path]) -> list[Path]:
+    """
+    Order files as their chain goes.
+
+    @raise OSError: when one cannot be read.
+    """
+    return sorted(paths, key=first_number)
+
+
+def read_end(file: BinaryIO) -> tuple[Link | None, int, int]:
+    """
+    Find where the chain of a file stands.
+
+    @param file: at any place.
+    @return: where it stands, or L{None} if it has no record; the size of its complete
+        lines; and the bytes behind them, which a crash may have left.
+    @raise BrokenRecord: when the last complete line is no record.
+    """
+    size = file.seek(0, 2)
+    begin = max(0, size - 2 * MAX_LINE)
+    file.seek(begin)
+    tail = file.read(size - begin)
+    complete = tail.rfind(b"\n") + 1
+    rest = len(tail) - complete
+    if not complete:
+        if begin:
+            raise BrokenRecord(0, "it is no record")
+        return None, 0, rest
+    line = tail[tail.rfind(b"\n", 0, complete - 1) + 1 : complete]
+    return decode(line)[0], size - rest, rest

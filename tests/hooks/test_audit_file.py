@@ -1,0 +1,338 @@
+"""
+Tests of the audit trail's chain and its file.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import resource
+from io import BytesIO
+from pathlib import Path
+from typing import Any
+
+from hypothesis import given
+from hypothesis import strategies as st
+from twisted.trial.unittest import SynchronousTestCase
+
+from reitunnel.hooks.audit_chain import (
+    BrokenRecord,
+    Link,
+    decode,
+    encode,
+    in_order,
+    read_end,
+    verify,
+)
+from reitunnel.hooks.audit_file import AuditFile, Fsync
+
+
+def chain(*texts: str, before: Link | None = None) -> tuple[list[bytes], Link]:
+    """
+    Records with these texts.
+    """
+    link = before or Link()
+    lines = []
+    for text in texts:
+        line, link = encode(link, {"text": text})
+        lines.append(line)
+    return lines, link
+
+
+def record(text: str = "x") -> dict[str, Any]:
+    return {"time": "now", "event": text}
+
+
+class ChainTests(SynchronousTestCase):
+    def broken(self, lines: list[bytes], before: Link | None = None) -> tuple[int, str]:
+        """
+        The first broken record.
+        """
+        error = self.assertRaises(
+            BrokenRecord, verify, BytesIO(b"".join(lines)), before
+        )
+        return error.line, str(error)
+
+    def test_whole(self) -> None:
+        lines, link = chain("one", "two", "three")
+        self.assertEqual((3, link), verify(BytesIO(b"".join(lines)), Link()))
+        self.assertEqual(3, link.seq)
+
+    def test_json(self) -> None:
+        """
+        Each line is an object that any program can read.
+        """
+        [line], link = chain("zwölf")
+        read = json.loads(line)
+        self.assertEqual(
+            {"hash": link.hash, "seq": 1, "prev": "0" * 64, "text": "zwölf"}, read
+        )
+
+    def test_over_files(self) -> None:
+        first, link = chain("one", "two")
+        second, last = chain("three", before=link)
+        _, after = verify(BytesIO(b"".join(first)), None)
+        self.assertEqual((1, last), verify(BytesIO(b"".join(second)), after))
+
+    def test_begins_anywhere(self) -> None:
+        lines, link = chain("one", "two", "three")
+        self.assertEqual((2, link), verify(BytesIO(b"".join(lines[1:])), None))
+
+    def test_changed(self) -> None:
+        lines, _ = chain("one", "two", "three")
+        lines[1] = lines[1].replace(b"two", b"TWO")
+        self.assertEqual(
+            (2, "it was changed: its hash is another one"), self.broken(lines)
+        )
+
+    def test_changed_with_its_hash(self) -> None:
+        """
+        Then the next one does not follow.
+        """
+        lines, _ = chain("one", "two", "three")
+        before, _ = decode(lines[0])
+        lines[1], _ = encode(before, {"text": "TWO"})
+        self.assertEqual(
+            (3, "it does not follow the record before it"), self.broken(lines)
+        )
+
+    def test_left_out(self) -> None:
+        lines, _ = chain("one", "two", "three")
+        del lines[1]
+        self.assertEqual(
+            (2, "it has the number 3, and 2 was to follow"), self.broken(lines)
+        )
+
+    def test_swapped(self) -> None:
+        lines, _ = chain("one", "two", "three")
+        lines[1], lines[2] = lines[2], lines[1]
+        self.assertEqual(2, self.broken(lines)[0])
+
+    def test_cut(self) -> None:
+        lines, _ = chain("one", "two")
+        self.assertEqual(
+            (2, "the line is not complete"), self.broken([lines[0], lines[1][:-1]])
+        )
+
+    def test_no_record(self) -> None:
+        for line in (b"\n", b"{}\n", b"\xff\n", b'{"hash":"' + b"0" * 64 + b'",}\n'):
+            self.assertEqual(1, self.broken([line])[0])
+
+    def test_other_json(self) -> None:
+        """
+        A right hash alone makes no record.
+        """
+        for fields in ({"seq": "1"}, {"prev": 1}, {"seq": True}):
+            line, _ = encode(Link(), fields)
+            self.assertEqual((1, "it is no record"), self.broken([line]))
+
+    @given(st.integers(0, 10_000), st.integers(0, 7))
+    def test_any_bit(self, place: int, bit: int) -> None:
+        """
+        Whatever bit is changed, the record is named.
+        """
+        lines, _ = chain("one", "two", "three")
+        data = bytearray(b"".join(lines))
+        data[place % len(data)] ^= 1 << bit
+        with self.assertRaises(BrokenRecord):
+            count, _ = verify(BytesIO(bytes(data)), Link())
+            if count != 3:
+                raise BrokenRecord(count, "records are missing")
+
+    def test_end(self) -> None:
+        lines, link = chain("one", "two")
+        data = b"".join(lines)
+        self.assertEqual((link, len(data), 0), read_end(BytesIO(data)))
+        self.assertEqual((link, len(data), 4), read_end(BytesIO(data + b'{"ha')))
+        self.assertEqual((None, 0, 0), read_end(BytesIO()))
+        self.assertEqual((None, 0, 3), read_end(BytesIO(b'{"h')))
+        self.assertRaises(BrokenRecord, read_end, BytesIO(data + b"{}\n"))
+
+    def test_end_of_a_large_file(self) -> None:
+        lines, link = chain(*["x" * 50_000] * 60)
+        data = b"".join(lines)
+        self.assertEqual((link, len(data), 0), read_end(BytesIO(data)))
+        self.assertRaises(BrokenRecord, read_end, BytesIO(b"x" * 3_000_000))
+
+
+class FileTests(SynchronousTestCase):
+    def setUp(self) -> None:
+        self.directory = Path(self.mktemp())
+        self.directory.mkdir()
+        self.path = self.directory / "audit.jsonl"
+
+    def make(
+        self, max_size: int = 1 << 20, keep: int = 0, fsync: Fsync = "batch"
+    ) -> AuditFile:
+        file = AuditFile(self.path, max_size, keep, fsync)
+        self.addCleanup(file.close)
+        return file
+
+    def verified(self) -> list[str]:
+        """
+        Verify all files.
+
+        @return: the events of their records.
+        """
+        link: Link | None = Link()
+        events = []
+        for path in in_order(self.directory.iterdir()):
+            data = path.read_bytes()
+            _, link = verify(BytesIO(data), link)
+            events += [json.loads(line)["event"] for line in data.splitlines()]
+        return events
+
+    def test_append(self) -> None:
+        file = self.make()
+        file.append([record("one"), record("two")])
+        file.append([record("three")])
+        self.assertEqual(["one", "two", "three"], self.verified())
+        self.assertEqual(0o600, self.path.stat().st_mode & 0o777)
+
+    def test_goes_on(self) -> None:
+        """
+        The chain goes on where it was left, over restarts.
+        """
+        for text, fsync in (("one", "batch"), ("two", "close"), ("three", "never")):
+            file = self.make(fsync=fsync)  # type: ignore[arg-type]  # one of them
+            file.append([record(text)])
+            file.close()
+        self.assertEqual(["one", "two", "three"], self.verified())
+
+    def test_rotated(self) -> None:
+        """
+        Over files and restarts it is one chain.
+        """
+        texts = [f"{number}" for number in range(20)]
+        for begin in (0, 10):
+            file = self.make(max_size=600)
+            for text in texts[begin : begin + 10]:
+                file.append([record(text)])
+            file.close()
+        self.assertEqual(texts, self.verified())
+        self.assertGreater(len(list(self.directory.iterdir())), 3)
+
+    def test_restart_between_files(self) -> None:
+        """
+        The last file may be full, or may have been moved away with its records.
+        """
+        file = self.make(max_size=1)
+        file.append([record("one")])
+        file.append([record("two")])
+        file.close()
+        self.path.rename(f"{self.path}.00000002")
+        file = self.make()
+        file.append([record("three")])
+        self.assertEqual(["one", "two", "three"], self.verified())
+
+    def test_keep(self) -> None:
+        file = self.make(max_size=1, keep=2)
+        (self.directory / "audit.jsonl.txt").write_bytes(b"")
+        for number in range(6):
+            file.append([record(f"{number}")])
+        (self.directory / "audit.jsonl.txt").unlink()
+        link = None
+        events = []
+        for path in in_order(self.directory.iterdir()):
+            data = path.read_bytes()
+            _, link = verify(BytesIO(data), link)
+            events += [json.loads(line)["event"] for line in data.splitlines()]
+        self.assertEqual(["3", "4", "5"], events)
+
+    def test_after_a_crash(self) -> None:
+        """
+        What is left of a line is cut off, and that is recorded.
+        """
+        file = self.make()
+        file.append([record("one")])
+        file.close()
+        with self.path.open("ab") as torn:
+            torn.write(b'{"hash":"12')
+        file = self.make()
+        file.probe()
+        file.append([record("two")])
+        self.assertEqual(["one", "cut_off", "two"], self.verified())
+        self.assertEqual(
+            11, json.loads(self.path.read_bytes().splitlines()[1])["bytes"]
+        )
+
+    def test_broken(self) -> None:
+        """
+        Nothing is added to what is no trail.
+        """
+        self.path.write_bytes(b"something else\n")
+        file = self.make()
+        self.assertRaises(BrokenRecord, file.probe)
+        self.assertRaises(BrokenRecord, file.append, [record()])
+        self.assertEqual(b"something else\n", self.path.read_bytes())
+
+    def test_broken_before(self) -> None:
+        (self.directory / "audit.jsonl.00000002").write_bytes(b"something else\n")
+        self.assertRaises(BrokenRecord, self.make().probe)
+
+    def test_probe_changes_nothing(self) -> None:
+        self.make().probe()
+        self.assertEqual([], list(self.directory.iterdir()))
+
+    def test_no_directory(self) -> None:
+        file = AuditFile(self.directory / "none" / "audit.jsonl", 1, 0, "never")
+        self.assertRaises(FileNotFoundError, file.probe)
+        self.assertRaises(FileNotFoundError, file.append, [record()])
+
+    def test_a_directory(self) -> None:
+        file = AuditFile(self.directory, 1, 0, "never")
+        self.assertRaises(IsADirectoryError, file.probe)
+        self.assertRaises(IsADirectoryError, file.append, [record()])
+
+    def test_two_writers(self) -> None:
+        """
+        Two chains in one file would break each other.
+        """
+        first, second = self.make(), self.make()
+        first.append([record("one")])
+        error = self.assertRaises(OSError, second.append, [record("two")])
+        self.assertEqual("another process writes it", error.strerror)
+        first.close()
+        second.append([record("two")])
+        self.assertEqual(["one", "two"], self.verified())
+
+    def test_full_disk(self) -> None:
+        """
+        What was written of a batch is taken back: it can be written again.
+        """
+        file = self.make()
+        file.append([record("one")])
+        limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+        resource.setrlimit(
+            resource.RLIMIT_FSIZE, (self.path.stat().st_size + 300, limits[1])
+        )
+        batch = [record("two"), record("three"), record("four")]
+        try:
+            self.assertRaises(OSError, file.append, batch)
+        finally:
+            resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+        self.assertEqual(["one"], self.verified())
+        file.append(batch)
+        self.assertEqual(["one", "two", "three", "four"], self.verified())
+
+    def test_no_space_at_all(self) -> None:
+        os.symlink("/dev/full", self.path)
+        file = self.make()
+        error = self.assertRaises(OSError, file.append, [record("one")])
+        self.assertEqual("No space left on device", error.strerror)
+        self.path.unlink()
+        file.append([record("one")])
+        self.assertEqual(["one"], self.verified())
+
+    def test_cannot_rotate(self) -> None:
+        """
+        What is written is not written again when it can be rotated again.
+        """
+        file = self.make(max_size=1)
+        file.append([record("one")])
+        obstacle = self.directory / "audit.jsonl.00000001"
+        obstacle.mkdir()
+        self.assertRaises(OSError, file.append, [record("two")])
+        obstacle.rmdir()
+        file.append([record("two")])
+        self.assertEqual(["one", "two"], self.verified())

@@ -1,0 +1,5 @@
+"""
+Tests of L{reitunnel.monitoring}.
+"""
+
+from __future__ import annotations

@@ -1,0 +1,3 @@
+"""
+Tests of reitunnel.testing.
+"""
