@@ -269,13 +269,13 @@ class Server(Reloading, Service):
             self._admission.gone(base)
 
     def new_session(
-        self, identity: str, hello: Hello, facts: ILinkFacts, default_bind: str
+        self, accepted: Accepted, hello: Hello, facts: ILinkFacts, default_bind: str
     ) -> ServerSession:
         """
         Make a session for a client that has authenticated.
         """
         return ServerSession(
-            self, token_bytes(16), identity, hello, facts, default_bind
+            self, token_bytes(16), accepted, hello, facts, default_bind
         )
 
     def session_by_id(self, number: bytes) -> ServerSession | None:

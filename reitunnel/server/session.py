@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Final
 from twisted.logger import Logger
 from zope.interface import implementer
 
+from reitunnel.auth import Accepted
 from reitunnel.errors import Code, SessionRefused, TransportError
 from reitunnel.hooks import NOTHING_OPENED, Opened
 from reitunnel.interfaces import ILinkFacts, ISession, ITunnel
@@ -46,6 +47,7 @@ class ServerSession:
     @ivar server: the server.
     @ivar id: the session's id, in hex.
     @ivar identity: who authenticated.
+    @ivar grounds: on what it was let in, and can be judged for each further link.
     @ivar instance: the client id that it chose.
     @ivar secret: what the client proves to know when it dials data links.
     @ivar direct: whether its streams can be carried on data links.
@@ -67,18 +69,20 @@ class ServerSession:
         self,
         server: Server,
         session_id: bytes,
-        identity: str,
+        accepted: Accepted,
         hello: Hello,
         facts: ILinkFacts,
         default_bind: str,
     ) -> None:
         """
+        @param accepted: who the client has proved to be.
         @param hello: how the client has introduced itself.
         """
         self.server = server
         self.id = session_id.hex()
         self.secret = token_bytes(32)
-        self.identity = identity
+        self.identity = accepted.identity
+        self.grounds = accepted.grounds
         self.instance = hello.instance
         self.facts = facts
         self.opened_at = server.reactor.seconds()
