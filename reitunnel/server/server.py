@@ -328,11 +328,11 @@ class Server(Reloading, Service):
             heartbeat_timeout=timeouts.heartbeat_timeout,
             max_tunnels=limits.max_tunnels,
             max_streams=limits.max_streams_per_client,
-            max_links=limits.max_links_per_client if session.direct else 0,
-            resume=timeouts.resume if session.resumes else 0.0,
+            max_links=session.max_links,
+            resume=session.grace,
             capabilities=[
                 *([DIRECT] if session.direct else []),
-                *([RESUME] if session.resumes else []),
+                *([RESUME] if session.grace else []),
             ],
             software=software,
         )

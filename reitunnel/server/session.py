@@ -51,7 +51,9 @@ class ServerSession:
     @ivar instance: the client id that it chose.
     @ivar secret: what the client proves to know when it dials data links.
     @ivar direct: whether its streams can be carried on data links.
-    @ivar resumes: whether it can go on on another link when its link is lost.
+    @ivar max_links: how many data links it may have.
+    @ivar grace: how long it waits for another link when its link is lost, in seconds;
+        0 if it does not.
     @ivar links: its data links.
     @ivar facts: the facts of its link.
     @ivar opened_at: when it began, seconds since the epoch.
@@ -90,12 +92,16 @@ class ServerSession:
         self.streams_gauge = Gauge(
             "limits.max_streams_per_client", limits.max_streams_per_client
         )
-        self.direct = DIRECT in hello.capabilities and limits.max_links_per_client > 0
         timeouts = server.config.timeouts
-        self.resumes = RESUME in hello.capabilities and timeouts.resume > 0
+        # These stay, whatever is configured while hooks decide: the client is told.
+        self.max_links = 0
+        if DIRECT in hello.capabilities:
+            self.max_links = limits.max_links_per_client
+        self.direct = self.max_links > 0
+        self.grace = timeouts.resume if RESUME in hello.capabilities else 0.0
         self.links = DataLinks(
             server.reactor,
-            limits.max_links_per_client if self.direct else 0,
+            self.max_links,
             timeouts.heartbeat_interval,
             timeouts.heartbeat_timeout,
         )
@@ -167,11 +173,9 @@ class ServerSession:
             pipes=self.server.pipes,
             heartbeat_interval=config.timeouts.heartbeat_interval,
             heartbeat_timeout=config.timeouts.heartbeat_timeout,
-            journal=(
-                Journal(config.limits.max_unacknowledged) if self.resumes else None
-            ),
+            journal=(Journal(config.limits.max_unacknowledged) if self.grace else None),
         )
-        self.mux.grace = config.timeouts.resume
+        self.mux.grace = self.grace
         self._begun = True
         self.mux.start(handshake)
         self._log.info(
@@ -233,8 +237,13 @@ class ServerSession:
     def drain(self, code: Code, reason: str) -> None:
         """
         Tell the client that no new tunnels and streams are taken, and close the
-        public ports. What is open goes on.
+        public ports. What is open goes on, as long as the link does: the server
+        takes no other one.
         """
+        self.mux.grace = 0.0
+        if self.mux.detached:
+            self.close(code, reason)
+            return
         self.mux.session.goaway(code, reason)
         self._drain(code, reason)
         self.mux.changed()

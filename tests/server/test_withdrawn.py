@@ -1,22 +1,29 @@
 """
-Credentials that are withdrawn while a session goes on: it stays on the links that it
-has, and gets no others.
+What changes while a session goes on, or is about to begin. Credentials that are
+withdrawn: it stays on the links that it has, and gets no others.
 """
 
 from __future__ import annotations
 
 from pathlib import Path
 
+from twisted.internet.defer import Deferred
 from twisted.python.failure import Failure
 from twisted.trial.unittest import SynchronousTestCase
 
 from reitunnel import Code, ServerConfig
 from reitunnel.auth import new_token
-from reitunnel.config.settings import AuthSettings, ClientTimeouts
+from reitunnel.config.settings import (
+    AuthSettings,
+    ClientTimeouts,
+    Limits,
+    ServerTimeouts,
+)
 from reitunnel.config.values import Secret
 from reitunnel.wire.frames import FrameKind
 from reitunnel.wire.messages import Challenge, Resume
 from tests.auth.support import write_token_file
+from tests.ledger import Decider
 from tests.pair import LINK_PORT, Pair, client_config, outcome, server_config
 from tests.server.raw import raw_client
 
@@ -165,3 +172,40 @@ class AttachTests(Case):
             {Code.AUTHENTICATION},
             {getattr(each, "code", None) for each, _ in self.pair.told_server.errors},
         )
+
+
+class UndecidedTests(SynchronousTestCase):
+    def test_reloaded_meanwhile(self) -> None:
+        """
+        What the client is told of resumption and data links is what the session does,
+        though the configuration changes while hooks decide.
+        """
+        decision: Deferred[None] = Deferred()
+        pair = Pair(
+            server_hooks=[Decider(client=lambda _: decision)],
+            client=client_config(timeouts=ClientTimeouts()),
+        ).start()
+        self.addCleanup(lambda: self.assertEqual([], pair.stop()))
+        changed = server_config(
+            timeouts=ServerTimeouts(resume=0.0), limits=Limits(max_links_per_client=0)
+        )
+        self.assertEqual((), outcome(pair.server.reload(changed), pair.reactor))
+        decision.callback(None)
+        pair.reactor.settle()
+        self.assertTrue(pair.data_links)
+        visitor, target = pair.open_stream()
+        # Many acknowledgements go to and fro.
+        pair.reactor.advance(100)
+        pair.link.cut()
+        pair.reactor.settle()
+        visitor.say(b"hello")
+        pair.reactor.settle()
+        self.assertEqual(b"hello", target.received)
+        # The next session is as the new configuration says.
+        visitor.hang_up()
+        target.hang_up()
+        assert pair.client.session is not None
+        pair.client.session.close()
+        pair.reactor.advance(5)
+        self.assertTrue(pair.session.link_up)
+        self.assertEqual([], pair.data_links)
