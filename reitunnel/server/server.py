@@ -48,7 +48,7 @@ from reitunnel.relay import Link, LinkFactory, Pipes
 from reitunnel.server.closing import ClosingPorts
 from reitunnel.server.descriptors import Descriptors
 from reitunnel.server.greeting import Greeting
-from reitunnel.server.limits import Gauge
+from reitunnel.server.limits import Gauge, Places
 from reitunnel.server.reloading import Reloading
 from reitunnel.server.session import ServerSession
 from reitunnel.server.setup import (
@@ -120,7 +120,8 @@ class Server(Reloading, Service):
         self.tcp_options, self._transport_settings, self._admission = (
             transport_settings_from(config, self.descriptors)
         )
-        self._clients = Gauge("limits.max_clients", config.limits.max_clients)
+        limits = config.limits
+        self._clients = Places(limits.max_clients, limits.max_clients_per_identity)
         self._sessions: dict[tuple[str, str], ServerSession] = {}
         self._by_id: dict[bytes, ServerSession] = {}
         self._greetings: dict[Greeting, ITransport] = {}
@@ -291,9 +292,8 @@ class Server(Reloading, Service):
         @return: who is owed C{on_client_disconnect}.
         @raise SessionRefused: when the client may not come in.
         """
-        if self._clients.full and session.key not in self._sessions:
-            self._clients.warn()
-            raise SessionRefused(Code.LIMIT, "the server has too many clients")
+        if session.key not in self._sessions:
+            self._clients.check(session.identity)
         try:
             opened = await self.hooks.decide_client_connect(session)
         except Refused as refused:
@@ -344,7 +344,7 @@ class Server(Reloading, Service):
         if self._sessions.get(session.key) is session:
             del self._sessions[session.key]
             del self._by_id[bytes.fromhex(session.id)]
-            self._clients.give()
+            self._clients.give(session.identity)
 
     def visitor_gone(self) -> None:
         """
@@ -370,8 +370,7 @@ class Server(Reloading, Service):
         older = self._sessions.get(session.key)
         if older is not None:
             older.close(Code.TAKEN_OVER, "the same client connected again")
-        if not self._clients.take():
-            raise SessionRefused(Code.LIMIT, "the server has too many clients")
+        self._clients.take(session.identity)
         self._sessions[session.key] = session
         self._by_id[bytes.fromhex(session.id)] = session
 
