@@ -10,7 +10,6 @@ from typing import Any
 
 from twisted.application.service import Service
 from twisted.internet.defer import CancelledError, Deferred, DeferredList
-from twisted.internet.error import CannotListenError
 from twisted.internet.interfaces import (
     IAddress,
     IListeningPort,
@@ -27,9 +26,7 @@ from reitunnel.config import ServerConfig, verify_server_config
 from reitunnel.errors import (
     Code,
     Refused,
-    ReitunnelError,
     SessionRefused,
-    TransportError,
 )
 from reitunnel.hooks import (
     NOTHING_OPENED,
@@ -53,23 +50,19 @@ from reitunnel.server.reloading import Reloading
 from reitunnel.server.session import ServerSession
 from reitunnel.server.setup import (
     authenticator_from,
-    default_bind_of,
-    shown_address,
     transport_settings_from,
 )
+from reitunnel.server.starting import Starting
 from reitunnel.transports import (
-    LinkURL,
-    ServerTransportSettings,
     WebSocketLinkResource,
     base_transport,
-    server_endpoint,
 )
 from reitunnel.wire.handshake import handshake_reader
 from reitunnel.wire.messages import DIRECT, RESUME, VERSION, Hello, Welcome
 
 
 @implementer(IServer)
-class Server(Reloading, Service):
+class Server(Starting, Reloading, Service):
     """
     Takes links of clients and opens their tunnels.
 
@@ -160,23 +153,6 @@ class Server(Reloading, Service):
         Where the server listens for links, in the order of the configuration.
         """
         return tuple(port.getHost() for port in self._ports)
-
-    def when_listening(self) -> Deferred[tuple[IAddress, ...]]:
-        """
-        Wait until every listener is up.
-
-        @return: fires with where the server listens. It fails with
-            L{TransportError} when it cannot listen or is stopped before, and with
-            L{Refused} when a hook does not let it start; then nothing is left
-            listening. If nobody waits, that is logged.
-        """
-        self._watched = True
-        waiting: Deferred[tuple[IAddress, ...]] = Deferred()
-        if self._started is None:
-            self._waiting.append(waiting)
-        else:
-            _fire(waiting, self._started)
-        return waiting
 
     def link_factory(self, default_bind: str = "127.0.0.1") -> IProtocolFactory:
         """
@@ -386,80 +362,6 @@ class Server(Reloading, Service):
             lambda: Link(handshake_reader(), Greeting(self, default_bind), self.reactor)
         )
 
-    def _start(self) -> None:
-        if self._starting is None:
-            self._starting = Deferred.fromCoroutine(self._listen())
-            self._starting.addCallbacks(self._tell_started, self._tell_failed)
-
-    async def _listen(self) -> None:
-        self._opened = await self.hooks.decide_server_start(self)
-        try:
-            for text in self.config.listen:
-                self._ports.append(
-                    await self._listen_on(text, self._transport_settings)
-                )
-        except BaseException:
-            await self._stop_listening()
-            self.hooks.notify_server_stop(self._opened, self)
-            raise
-        if self._ports:
-            self._log.info(
-                "listening on {addresses}",
-                addresses=", ".join(
-                    shown_address(text, port.getHost())
-                    for text, port in zip(self.config.listen, self._ports, strict=True)
-                ),
-            )
-
-    async def _listen_on(
-        self, text: str, settings: ServerTransportSettings
-    ) -> IListeningPort:
-        url = LinkURL.parse(text)
-        factory = self._factory(lambda: default_bind_of(port.getHost()))
-        try:
-            endpoint = server_endpoint(self.reactor, url, settings)
-            port: IListeningPort = await endpoint.listen(factory)
-            self.descriptors.watch(port)
-        except CannotListenError as error:
-            detail = getattr(error.socketError, "strerror", None)
-            reason = detail or str(error.socketError)
-            raise TransportError(f"{text}: cannot listen: {reason}") from None
-        except OSError as error:
-            reason = error.strerror or str(error)
-            raise TransportError(f"{text}: cannot listen: {reason}") from None
-        return port
-
-    def _tell_started(self, _: None) -> None:
-        self._tell(tuple(self.addresses))
-
-    def _tell_failed(self, failure: Failure) -> None:
-        if failure.check(CancelledError) is not None:
-            error = TransportError("the server was stopped before it listened")
-            self._tell(Failure(error))
-            return
-        self._tell(failure)
-        if not self._watched:
-            # Whoever has started it may still ask how that went.
-            self.reactor.callLater(0, self._say_unwatched, failure)
-
-    def _say_unwatched(self, failure: Failure) -> None:
-        if self._watched:
-            return
-        if failure.check(ReitunnelError) is None:
-            self._log.failure("cannot start", failure=failure)
-        else:
-            self._log.error("cannot start: {reason}", reason=str(failure.value))
-
-    def _tell(self, result: Failure | tuple[IAddress, ...]) -> None:
-        self._started = result
-        waiting, self._waiting = self._waiting, []
-        for deferred in waiting:
-            _fire(deferred, result)
-
-    async def _stop_listening(self) -> None:
-        ports, self._ports = self._ports, []
-        await self.descriptors.close(ports)
-
     async def _stop(self) -> None:
         self._stopping = True
         hurried = self._hurried = Deferred[None]()
@@ -518,12 +420,3 @@ class Server(Reloading, Service):
         self._watched = False
         self._stopping = False
         self._hurried = None
-
-
-def _fire(
-    deferred: Deferred[tuple[IAddress, ...]], result: Failure | tuple[IAddress, ...]
-) -> None:
-    if isinstance(result, Failure):
-        deferred.errback(result)
-    else:
-        deferred.callback(result)

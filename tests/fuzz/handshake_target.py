@@ -57,8 +57,8 @@ WAIT: Final = 0xE2
 """Some seconds go by."""
 CUT: Final = 0xE3
 """
-The link is lost. A client that was let in dials again, and says C{RESUME} after so many
-frames as the number says; a server will answer with the number.
+The link is lost. A client that was let in dials again, and says C{RESUME} as one that
+has received so many frames as the number says; a server will answer as such a one.
 """
 
 _MOST_LINKS: Final = 5
@@ -148,22 +148,10 @@ class _HonestClient:
             return
         self._link = raw_client(self._reactor)
         self._links.append(self._link)
-        if received < _NOT_SENT:
-            received = self._had(received)
-        self._resume = Resume([1], welcome.session, received, bytes(NONCE_SIZE))
+        had = _had(self._links[0].frames, received)
+        self._resume = Resume([1], welcome.session, had, bytes(NONCE_SIZE))
         if self._link.lost is None:
             self._link.send(FrameKind.RESUME, self._resume)
-
-    def _had(self, count: int) -> int:
-        """
-        @return: how many bytes so many whole frames of the session have, or all those
-            that came on its first link: this side reads no rests of frames.
-        """
-        frames = self._links[0].frames
-        kinds = [frame.kind for frame in frames]
-        first = kinds.index(FrameKind.WELCOME) + 1
-        chosen = frames[first : first + count]
-        return sum(HEADER_SIZE + len(frame.payload) for frame in chosen)
 
     def _welcome(self) -> Welcome | None:
         try:
@@ -225,7 +213,7 @@ class _HonestServer:
         for command, number, data in steps(script):
             link = self._rogue.link
             if command == CUT and len(self._rogue.links) <= _MOST_LINKS:
-                self._received = number
+                self._received = _had(self._rogue.links[0].frames, number)
                 link.transport.abortConnection()
             elif link.lost is not None:
                 break
@@ -286,6 +274,18 @@ class _HonestServer:
             )
         else:
             link.send(FrameKind.CHALLENGE, Challenge(data=words))
+
+
+def _had(frames: list[Frame], count: int) -> int:
+    """
+    @param frames: what came on the first link.
+    @return: how many bytes so many frames of the session have, or all of them: honest
+        peers of these tests read no rests of frames. A number that is too large stays.
+    """
+    if count >= _NOT_SENT:
+        return count
+    session = [frame for frame in frames if frame.kind >= FrameKind.TUNNEL_OPEN]
+    return sum(HEADER_SIZE + len(frame.payload) for frame in session[:count])
 
 
 def _newest(frames: list[Frame], kind: FrameKind) -> bytes:
