@@ -14,6 +14,7 @@ from reitunnel.auth.exchange import (
     Accepted,
     Challenge,
     ClientExchange,
+    Grounds,
     ServerExchange,
 )
 from reitunnel.auth.server import ServerAuthenticator
@@ -29,6 +30,7 @@ __all__ = [
     "ClientAuthenticator",
     "ClientCredentials",
     "ClientExchange",
+    "Grounds",
     "ServerAuthenticator",
     "ServerExchange",
     "Token",

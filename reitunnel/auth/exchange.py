@@ -6,10 +6,10 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Final, TypeAlias
 
-from reitunnel.auth.scram import ScramError
+from reitunnel.auth.scram import ScramError, Verifier
 from reitunnel.errors import AuthenticationFailed
 
 SCRAM: Final = "SCRAM-SHA-256"
@@ -36,16 +36,34 @@ class Challenge:
 
 
 @dataclass(frozen=True, slots=True)
+class Grounds:
+    """
+    On what a client was let in, so that it can be judged again later. Without either
+    it was let in as everybody was.
+
+    @ivar token: the name of its token, if that let it in.
+    @ivar verifier: what the token was checked against.
+    @ivar certificate: the name in its certificate, if that alone let it in.
+    """
+
+    token: str = ""
+    verifier: Verifier | None = field(default=None, repr=False)
+    certificate: str = ""
+
+
+@dataclass(frozen=True, slots=True)
 class Accepted:
     """
     The client is who it says.
 
     @ivar identity: C{token:NAME}, C{certificate:NAME} or C{anonymous}.
     @ivar data: what the server sends with its welcome.
+    @ivar grounds: on what it is let in.
     """
 
     identity: str
     data: bytes = b""
+    grounds: Grounds = Grounds()
 
 
 Outcome: TypeAlias = Challenge | Accepted

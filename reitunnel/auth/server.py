@@ -20,11 +20,12 @@ from reitunnel.auth.exchange import (
     SCRAM,
     Accepted,
     Challenge,
+    Grounds,
     Outcome,
     ServerExchange,
     refused,
 )
-from reitunnel.auth.scram import Header, ScramError, ServerFirst
+from reitunnel.auth.scram import Header, ScramError, ServerFirst, Verifier
 from reitunnel.auth.token_store import TokenStore
 from reitunnel.config.values import ChannelBinding, Requirement
 from reitunnel.interfaces import ILinkFacts
@@ -117,6 +118,47 @@ class ServerAuthenticator:
             raise refused(f"the mechanism {mechanism[:40]!r} is not offered")
         return [header.input for header in self._binding.accepted(mechanism, facts)]
 
+    def objection(self, grounds: Grounds, facts: ILinkFacts) -> str:
+        """
+        Say why a client that was let in before is not let in any more: its token or
+        certificate is not taken now, or not on such a link.
+
+        @param grounds: on what it was let in.
+        @param facts: those of its new link.
+        @return: one line for the log; empty if nothing is wrong.
+        """
+        if self._anonymous:
+            return ""
+        certificate = facts.certificate
+        if grounds.verifier is not None:
+            return self._token_objection(grounds.token, grounds.verifier, facts)
+        if not grounds.certificate:
+            return "clients without credentials are not let in any more"
+        if self._certificates is None or self._both:
+            return "a certificate alone is not enough any more"
+        objection = self._certificates.objection(certificate)
+        if certificate is None or objection:
+            return objection
+        try:
+            name = certificate_name(certificate)
+        except ValueError as error:
+            return str(error)
+        if name != grounds.certificate:
+            return f"the certificate {certificate.subject!r} is another client's"
+        return ""
+
+    def _token_objection(self, name: str, verifier: Verifier, facts: ILinkFacts) -> str:
+        tokens, certificate = self._tokens, facts.certificate
+        if tokens is None:
+            return "tokens are not taken any more"
+        # Looks whether the file has changed.
+        tokens.verifier(name)
+        names = frozenset() if certificate is None else all_names(certificate)
+        objection = tokens.objection(name, verifier, names)
+        if not objection and self._both and self._certificates is not None:
+            objection = self._certificates.objection(certificate)
+        return objection
+
 
 class _TokenExchange(ServerExchange):
     """
@@ -160,7 +202,8 @@ class _TokenExchange(ServerExchange):
             objection = self._certificates.objection(certificate)
         if objection:
             raise refused(objection)
-        return Accepted(f"token:{first.name}", server_final)
+        grounds = Grounds(token=first.name, verifier=first.verifier)
+        return Accepted(f"token:{first.name}", server_final, grounds)
 
 
 class _CertificateExchange(ServerExchange):
@@ -183,7 +226,7 @@ class _CertificateExchange(ServerExchange):
             name = certificate_name(self._certificate)
         except ValueError as error:
             raise refused(str(error)) from None
-        return Accepted(f"certificate:{name}")
+        return Accepted(f"certificate:{name}", grounds=Grounds(certificate=name))
 
 
 class _AnonymousExchange(ServerExchange):

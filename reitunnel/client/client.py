@@ -23,14 +23,13 @@ from reitunnel.client.session import ClientSession
 from reitunnel.client.setup import authenticator_from, transport_settings_from
 from reitunnel.client.targets import Target, TargetDialler
 from reitunnel.client.tunnel import ClientTunnel
+from reitunnel.client.waiting import Waiting, is_hopeless
 from reitunnel.config import ClientConfig, verify_client_config
 from reitunnel.errors import (
     AuthenticationFailed,
     Code,
-    ProtocolError,
     ReitunnelError,
     SessionRefused,
-    TransportError,
     TunnelRefused,
 )
 from reitunnel.hooks import HookManager, Strategy, build_hooks
@@ -38,17 +37,11 @@ from reitunnel.interfaces import ISession, ITunnel
 from reitunnel.relay import Link, Pipes
 from reitunnel.transports import LinkURL, client_endpoint
 
-_HOPELESS: Final = frozenset(
-    {Code.AUTHENTICATION, Code.VERSION, Code.POLICY, Code.REFUSED, Code.UNSUPPORTED}
-)
-"""
-A client that has never been let in gives up when it is refused for one of these.
-"""
 _NO_METADATA: Final[Mapping[str, str]] = MappingProxyType({})
 _random = Random()
 
 
-class Client(Reloading, Service):
+class Client(Waiting, Reloading, Service):
     """
     Dials the server, dials it again when the link is lost, and has it open the
     tunnels that were asked for.
@@ -171,39 +164,6 @@ class Client(Reloading, Service):
         """
         return () if self._session is None else self._session.tunnels
 
-    def when_connected(self) -> Deferred[ISession]:
-        """
-        Wait for a session.
-
-        @return: fires with the session, at once if there is one. It fails with
-            the reason when the client gives up, and with L{SessionRefused} when it
-            is stopped.
-        """
-        waiting: Deferred[ISession] = Deferred(_forget_in(self._waiting))
-        if self._session is not None:
-            waiting.callback(self._session)
-        elif self._given_up is not None:
-            waiting.errback(self._given_up)
-        else:
-            self._waiting.append(waiting)
-        return waiting
-
-    def when_over(self) -> Deferred[None]:
-        """
-        Wait until the client has given up or has stopped.
-
-        @return: fires when it was stopped, and fails with the reason when it
-            gives up. If nobody waits, that is logged.
-        """
-        waiting: Deferred[None] = Deferred(_forget_in(self._over))
-        if self._given_up is not None:
-            waiting.errback(self._given_up)
-        elif self._stopped:
-            waiting.callback(None)
-        else:
-            self._over.append(waiting)
-        return waiting
-
     def open_tunnel(
         self,
         target: Target,
@@ -270,20 +230,6 @@ class Client(Reloading, Service):
         if not self.running and self._session is not None:
             self._session.mux.abort(Code.SHUTDOWN, "the client is stopping")
             self.streams_over()
-
-    def when_tried(self) -> Deferred[None]:
-        """
-        Wait for the first attempt to connect that comes to something.
-
-        @return: fires when the client is let in, or is not and will try again. It
-            never does if the client gives up or is stopped before.
-        """
-        waiting: Deferred[None] = Deferred(_forget_in(self._tried))
-        if self._session is not None or (self._trouble and self._hopeless is None):
-            waiting.callback(None)
-        else:
-            self._tried.append(waiting)
-        return waiting
 
     @property
     def status(self) -> str:
@@ -383,7 +329,7 @@ class Client(Reloading, Service):
         self._trouble = str(error)
         if isinstance(error, AuthenticationFailed) and error.detail:
             self._log.info("{detail}", detail=error.detail)
-        if not self._was_in and _is_hopeless(error):
+        if not self._was_in and is_hopeless(error):
             self._give_up_soon(error)
 
     # The parts.
@@ -420,45 +366,6 @@ class Client(Reloading, Service):
             )
             self._tell_tried()
         return delay
-
-    def _tell_tried(self) -> None:
-        tried, self._tried = self._tried, []
-        for deferred in tried:
-            deferred.callback(None)
-
-    def _give_up_soon(self, error: ReitunnelError) -> None:
-        """
-        Give up in the reactor's next turn, when the L{ClientService} has taken note
-        of the failure.
-        """
-        if self._hopeless is None and self.running:
-            self._hopeless = self.reactor.callLater(0, self._give_up, error)
-
-    def _give_up(self, error: ReitunnelError) -> None:
-        """
-        Try no more.
-        """
-        self._hopeless = None
-        self._given_up = error
-        if self._session is not None:
-            self._session.close(Code.CLOSED, "the client gives up")
-        self._connecting.stopService()
-        over, self._over = self._over, []
-        if not over:
-            self._log.error("gave up: {reason}", reason=str(error))
-        self._disappoint(error, TunnelRefused(Code.CLOSED, str(error)))
-        for deferred in over:
-            deferred.errback(error)
-
-    def _disappoint(self, error: ReitunnelError, refused: TunnelRefused) -> None:
-        """
-        Tell all who wait for a session or a tunnel that they wait in vain.
-        """
-        waiting, self._waiting = self._waiting, []
-        for deferred in waiting:
-            deferred.errback(error)
-        for wanted in tuple(self.wanted):
-            wanted.refused(refused)
 
     async def _stop(self) -> None:
         reason = "the client is stopping"
@@ -497,29 +404,3 @@ class Client(Reloading, Service):
             self._drained = None
             if patience.active():
                 patience.cancel()
-
-
-def _is_hopeless(error: ReitunnelError) -> bool:
-    """
-    Whether trying again will not help.
-    """
-    match error:
-        case TransportError():
-            return error.permanent
-        case SessionRefused():
-            return error.code in _HOPELESS
-        case ProtocolError():
-            return True
-    return False
-
-
-def _forget_in(waiting: list[Any]) -> Any:
-    """
-    Make a canceller that takes a Deferred off a list.
-    """
-
-    def forget(deferred: Deferred[Any]) -> None:
-        if deferred in waiting:
-            waiting.remove(deferred)
-
-    return forget

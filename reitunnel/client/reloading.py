@@ -38,8 +38,8 @@ _T = TypeVar("_T")
 
 _OF_A_SESSION: Final = {
     "": ("carrier", "pool_size"),
-    "limits": ("max_streams", "max_session_bytes"),
-    "timeouts": ("heartbeat_interval", "heartbeat_timeout"),
+    "limits": ("max_streams", "max_session_bytes", "max_unacknowledged"),
+    "timeouts": ("heartbeat_interval", "heartbeat_timeout", "resume"),
     "tuning": ("buffer_size", "stream_window"),
 }
 """The keys that a session has taken over for good, by their table."""
@@ -172,13 +172,15 @@ class Reloading:
         @param moves: whether the session cannot stay.
         """
         session = self._session
-        if session is None:
+        connected = session is not None and session.link_up
+        if session is not None and moves:
+            session.close(Code.CLOSED, "the client connects as another, or elsewhere")
+            session = None
+        if not connected:
             # Whatever it waits for, or has begun, is out of date.
             self._connecting.stopService()
             self._connecting.startService()
-            return ()
-        if moves:
-            session.close(Code.CLOSED, "the client connects as another, or elsewhere")
+        if session is None:
             return ()
         for wanted in tuple(self.wanted):
             session.ask(wanted)

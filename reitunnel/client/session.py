@@ -8,12 +8,13 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Final
 
 from twisted.internet.defer import CancelledError
-from twisted.internet.interfaces import IDelayedCall, IStreamClientEndpoint
+from twisted.internet.interfaces import IStreamClientEndpoint
 from twisted.logger import Logger
 from zope.interface import implementer
 
 from reitunnel.client.asked import AskedTunnel
 from reitunnel.client.pool import LinkPool
+from reitunnel.client.retries import Retries
 from reitunnel.client.tunnel import ClientTunnel
 from reitunnel.errors import (
     Code,
@@ -51,9 +52,6 @@ choose another.
 """
 _FAILURES: Final = frozenset({Code.LINK_LOST, Code.PROTOCOL, Code.TIMEOUT})
 """The ends of a session that are failures, and not somebody's wish."""
-_FIRST_RETRY: Final = 1.0
-_LAST_RETRY: Final = 30.0
-"""How long to wait before asking again: first, and at most, in seconds."""
 _LEAST_HEARTBEAT: Final = 1.0
 _LEAST_PATIENCE: Final = 3.0
 """The shortest heartbeat that a server can ask for, and its time-out, in seconds."""
@@ -150,7 +148,7 @@ class ClientSession:
         self._tunnels: dict[int, AskedTunnel] = {}
         self._unfinished: dict[AskedTunnel, None] = {}
         self._next_number = 1
-        self._retries: dict[ClientTunnel, tuple[float, IDelayedCall]] = {}
+        self._retries = Retries(client.reactor, self.ask)
 
     @property
     def tunnels(self) -> Sequence[ITunnel]:
@@ -315,15 +313,13 @@ class ClientSession:
             return
         wanted.refused(error)
         if error.code in _PASSING and not wanted.closed and self.end is None:
-            delay, _ = self._retries.get(wanted, (_FIRST_RETRY, None))
-            retry = self.client.reactor.callLater(delay, self.ask, wanted)
-            self._retries[wanted] = (min(2 * delay, _LAST_RETRY), retry)
+            self._retries.wait(wanted)
 
     def close_tunnel(self, wanted: ClientTunnel, code: Code, reason: str) -> None:
         """
         The client does not want a tunnel any more.
         """
-        self._stop_asking(wanted)
+        self._retries.forget(wanted)
         for tunnel in tuple(self._tunnels.values()):
             if tunnel.wanted is wanted and not tunnel.record.ended:
                 tunnel.close(code, reason)
@@ -361,7 +357,7 @@ class ClientSession:
         wanted = asked.wanted
         asked.accepted(host, port)
         wanted.granted = port
-        self._retries.pop(wanted, None)
+        self._retries.forget(wanted)
         wanted.opened()
 
     def tunnel_ended(self, tunnel: int, code: Code, reason: str, refused: bool) -> None:
@@ -427,18 +423,12 @@ class ClientSession:
         self.client.session_over(self, code, reason)
         if self._deciding is not None:
             self._deciding.cancel()
-        for wanted in tuple(self._retries):
-            self._stop_asking(wanted)
+        self._retries.stop()
         for tunnel in tuple(self._unfinished):
             tunnel.end(code, reason)
         self._finish()
 
     # The parts.
-
-    def _stop_asking(self, wanted: ClientTunnel) -> None:
-        _, retry = self._retries.pop(wanted, (0.0, None))
-        if retry is not None and retry.active():
-            retry.cancel()
 
     def _finish(self) -> None:
         """

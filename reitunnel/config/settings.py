@@ -185,6 +185,7 @@ class Limits(Settings, frozen=True, kw_only=True):
     """
 
     max_clients: Count = 1000
+    max_clients_per_identity: Annotated[int, Meta(ge=0, le=1_000_000)] = 0
     max_tunnels: Count = 1024
     max_streams_per_tunnel: Count = 16384
     max_streams_per_client: Count = 16384

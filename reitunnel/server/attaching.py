@@ -54,8 +54,8 @@ class Attaching:
         Judge the proof.
 
         @return: the session, and this side's proof.
-        @raise AuthenticationFailed: when there is no such session, or the proof is
-            wrong.
+        @raise AuthenticationFailed: when there is no such session, the proof is
+            wrong, or the client would not be let in now, on such a link.
         @raise SessionRefused: when the session, whose client this is, takes no such
             data link.
         """
@@ -73,6 +73,13 @@ class Attaching:
                 "no such session",
                 f"data link {attach.link} of session {attach.session.hex()}: "
                 + ("no such session" if session is None else "the proof is wrong"),
+            )
+        objection = self._server.authenticator.objection(session.grounds, self._facts)
+        if objection:
+            raise AuthenticationFailed(
+                "no such session",
+                f"data link {attach.link} of session {attach.session.hex()}: "
+                + objection,
             )
         if not session.links.takes(attach.link):
             raise SessionRefused(

@@ -191,7 +191,7 @@ class Greeting:
         # Hooks take their own time.
         self._stop_clock()
         session = self._server.new_session(
-            outcome.identity, self._hello, self._facts, self._default_bind()
+            outcome, self._hello, self._facts, self._default_bind()
         )
         entering = watch(
             Asking(self._server.reactor, self._enter(session, outcome)),
@@ -254,7 +254,7 @@ class Greeting:
             # A data link may well be late for its session: that tells nothing of its
             # client.
             error.peer = self._facts.peer
-        if self._resuming is None:
+        if self._resuming is None or not self._resuming.too_late:
             # A client that cannot go on, because the server was started again in
             # between, is no failure: it begins anew.
             self._server.hooks.notify_error(error, f"the handshake with {peer}")

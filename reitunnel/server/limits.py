@@ -14,6 +14,7 @@ from twisted.internet.interfaces import ITransport
 from twisted.logger import Logger
 from zope.interface import implementer
 
+from reitunnel.errors import Code, SessionRefused
 from reitunnel.interfaces import ILinkAdmission
 
 
@@ -82,6 +83,61 @@ class Gauge:
         self.used -= 1
         if self.used <= self._limit // 2:
             self._said = False
+
+
+class Places:
+    """
+    The places for clients: how many there are, and how many of them one identity may
+    have.
+    """
+
+    def __init__(self, limit: int, limit_per_identity: int) -> None:
+        """
+        @param limit_per_identity: 0 is none.
+        """
+        self._all = Gauge("limits.max_clients", limit)
+        self._limit_per_identity = limit_per_identity
+        self._identities: Counter[str] = Counter()
+
+    def change(self, limit: int, limit_per_identity: int) -> None:
+        """
+        Set other limits. Places that are taken stay taken.
+        """
+        self._all.change(limit)
+        self._limit_per_identity = limit_per_identity
+
+    def check(self, identity: str) -> None:
+        """
+        See that there is a place.
+
+        @raise SessionRefused: if there is none.
+        """
+        if self._all.full:
+            self._all.warn()
+            raise SessionRefused(Code.LIMIT, "the server has too many clients")
+        limit = self._limit_per_identity
+        if limit and self._identities[identity] >= limit:
+            reason = "the server has too many clients with these credentials"
+            raise SessionRefused(Code.LIMIT, reason)
+
+    def take(self, identity: str) -> None:
+        """
+        Take a place.
+
+        @raise SessionRefused: if there is none.
+        """
+        self.check(identity)
+        self._all.take()
+        self._identities[identity] += 1
+
+    def give(self, identity: str) -> None:
+        """
+        Give a place back.
+        """
+        self._all.give()
+        self._identities[identity] -= 1
+        if not self._identities[identity]:
+            del self._identities[identity]
 
 
 def _nothing_to_do(transport: ITransport) -> None:

@@ -25,7 +25,7 @@ from reitunnel.hooks import (
     rebuild_hooks,
 )
 from reitunnel.server.descriptors import Descriptors
-from reitunnel.server.limits import Admission, Gauge
+from reitunnel.server.limits import Admission, Gauge, Places
 from reitunnel.server.setup import authenticator_from, transport_settings_from
 from reitunnel.transports import LinkURL, ServerTransportSettings
 
@@ -50,7 +50,7 @@ class Reloading:
     _log: Logger
     _transport_settings: ServerTransportSettings
     _admission: Admission
-    _clients: Gauge
+    _clients: Places
     _config_hooks: Sequence[object]
     _ports: list[IListeningPort]
     _opened: Opened
@@ -155,7 +155,7 @@ class Reloading:
     def _set_limits(self, config: ServerConfig) -> None:
         limits = config.limits
         self.visitors.change(limits.max_conns)
-        self._clients.change(limits.max_clients)
+        self._clients.change(limits.max_clients, limits.max_clients_per_identity)
         self._admission.change(limits.max_handshakes, limits.max_handshakes_per_address)
         self.hooks.configure(
             strategy=Strategy(config.hook_strategy),

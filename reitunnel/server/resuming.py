@@ -34,6 +34,8 @@ class Resuming:
     """
     One link on which a session wants to go on. What a stranger is told is the same
     whether there is such a session or not.
+
+    @ivar too_late: whether there is no such session: it is over, or was never there.
     """
 
     def __init__(self, server: Server, facts: ILinkFacts, resume: Resume) -> None:
@@ -41,6 +43,7 @@ class Resuming:
         self._facts = facts
         self._resume = resume
         self._nonce = token_bytes(NONCE_SIZE)
+        self.too_late = False
 
     def challenge(self) -> Challenge:
         """
@@ -60,13 +63,15 @@ class Resuming:
         Judge the proof.
 
         @return: the session, and what the proofs are bound to.
-        @raise AuthenticationFailed: when there is no such session, or the proof is
-            wrong.
+        @raise AuthenticationFailed: when there is no such session, the proof is
+            wrong, or the client would not be let in now, on such a link; then the
+            session is over.
         @raise SessionRefused: when the session, whose client this is, cannot go on
             from where the client says.
         """
         resume, nonce = self._resume, self._nonce
-        bindings = self._server.authenticator.bindings(response.mechanism, self._facts)
+        authenticator = self._server.authenticator
+        bindings = authenticator.bindings(response.mechanism, self._facts)
         session = self._server.session_by_id(resume.session)
         secret = token_bytes(32) if session is None else session.secret
         proved = [
@@ -74,11 +79,20 @@ class Resuming:
             for binding in bindings
             if same_proof(response.data, client_resumes(secret, resume, nonce, binding))
         ]
+        self.too_late = session is None
         if session is None or not proved:
             raise AuthenticationFailed(
                 "no such session",
                 f"session {resume.session.hex()} cannot be resumed: "
                 + ("no such session" if session is None else "the proof is wrong"),
+            )
+        objection = authenticator.objection(session.grounds, self._facts)
+        if objection:
+            # Its client has no other link, and gets none: nobody waits for it.
+            session.close(Code.AUTHENTICATION, "the client is not let in any more")
+            raise AuthenticationFailed(
+                "no such session",
+                f"session {resume.session.hex()} cannot be resumed: {objection}",
             )
         if not session.can_resume(resume.received):
             raise SessionRefused(

@@ -10,7 +10,6 @@ from typing import Any
 
 from twisted.application.service import Service
 from twisted.internet.defer import CancelledError, Deferred, DeferredList
-from twisted.internet.error import CannotListenError
 from twisted.internet.interfaces import (
     IAddress,
     IListeningPort,
@@ -27,9 +26,7 @@ from reitunnel.config import ServerConfig, verify_server_config
 from reitunnel.errors import (
     Code,
     Refused,
-    ReitunnelError,
     SessionRefused,
-    TransportError,
 )
 from reitunnel.hooks import (
     NOTHING_OPENED,
@@ -48,28 +45,24 @@ from reitunnel.relay import Link, LinkFactory, Pipes
 from reitunnel.server.closing import ClosingPorts
 from reitunnel.server.descriptors import Descriptors
 from reitunnel.server.greeting import Greeting
-from reitunnel.server.limits import Gauge
+from reitunnel.server.limits import Gauge, Places
 from reitunnel.server.reloading import Reloading
 from reitunnel.server.session import ServerSession
 from reitunnel.server.setup import (
     authenticator_from,
-    default_bind_of,
-    shown_address,
     transport_settings_from,
 )
+from reitunnel.server.starting import Starting
 from reitunnel.transports import (
-    LinkURL,
-    ServerTransportSettings,
     WebSocketLinkResource,
     base_transport,
-    server_endpoint,
 )
 from reitunnel.wire.handshake import handshake_reader
 from reitunnel.wire.messages import DIRECT, RESUME, VERSION, Hello, Welcome
 
 
 @implementer(IServer)
-class Server(Reloading, Service):
+class Server(Starting, Reloading, Service):
     """
     Takes links of clients and opens their tunnels.
 
@@ -121,7 +114,8 @@ class Server(Reloading, Service):
         self.tcp_options, self._transport_settings, self._admission = (
             transport_settings_from(config, self.descriptors)
         )
-        self._clients = Gauge("limits.max_clients", config.limits.max_clients)
+        limits = config.limits
+        self._clients = Places(limits.max_clients, limits.max_clients_per_identity)
         self._sessions: dict[tuple[str, str], ServerSession] = {}
         self._by_id: dict[bytes, ServerSession] = {}
         self._greetings: dict[Greeting, ITransport] = {}
@@ -169,23 +163,6 @@ class Server(Reloading, Service):
         if self._stopping:
             return "the server is stopping"
         return "" if self._takes_links else "the server has not started"
-
-    def when_listening(self) -> Deferred[tuple[IAddress, ...]]:
-        """
-        Wait until every listener is up.
-
-        @return: fires with where the server listens. It fails with
-            L{TransportError} when it cannot listen or is stopped before, and with
-            L{Refused} when a hook does not let it start; then nothing is left
-            listening. If nobody waits, that is logged.
-        """
-        self._watched = True
-        waiting: Deferred[tuple[IAddress, ...]] = Deferred()
-        if self._started is None:
-            self._waiting.append(waiting)
-        else:
-            _fire(waiting, self._started)
-        return waiting
 
     def link_factory(self, default_bind: str = "127.0.0.1") -> IProtocolFactory:
         """
@@ -279,13 +256,13 @@ class Server(Reloading, Service):
             self._admission.gone(base)
 
     def new_session(
-        self, identity: str, hello: Hello, facts: ILinkFacts, default_bind: str
+        self, accepted: Accepted, hello: Hello, facts: ILinkFacts, default_bind: str
     ) -> ServerSession:
         """
         Make a session for a client that has authenticated.
         """
         return ServerSession(
-            self, token_bytes(16), identity, hello, facts, default_bind
+            self, token_bytes(16), accepted, hello, facts, default_bind
         )
 
     def session_by_id(self, number: bytes) -> ServerSession | None:
@@ -301,9 +278,8 @@ class Server(Reloading, Service):
         @return: who is owed C{on_client_disconnect}.
         @raise SessionRefused: when the client may not come in.
         """
-        if self._clients.full and session.key not in self._sessions:
-            self._clients.warn()
-            raise SessionRefused(Code.LIMIT, "the server has too many clients")
+        if session.key not in self._sessions:
+            self._clients.check(session.identity)
         try:
             opened = await self.hooks.decide_client_connect(session)
         except Refused as refused:
@@ -338,11 +314,11 @@ class Server(Reloading, Service):
             heartbeat_timeout=timeouts.heartbeat_timeout,
             max_tunnels=limits.max_tunnels,
             max_streams=limits.max_streams_per_client,
-            max_links=limits.max_links_per_client if session.direct else 0,
-            resume=timeouts.resume if session.resumes else 0.0,
+            max_links=session.max_links,
+            resume=session.grace,
             capabilities=[
                 *([DIRECT] if session.direct else []),
-                *([RESUME] if session.resumes else []),
+                *([RESUME] if session.grace else []),
             ],
             software=software,
         )
@@ -354,7 +330,7 @@ class Server(Reloading, Service):
         if self._sessions.get(session.key) is session:
             del self._sessions[session.key]
             del self._by_id[bytes.fromhex(session.id)]
-            self._clients.give()
+            self._clients.give(session.identity)
 
     def visitor_gone(self) -> None:
         """
@@ -380,8 +356,7 @@ class Server(Reloading, Service):
         older = self._sessions.get(session.key)
         if older is not None:
             older.close(Code.TAKEN_OVER, "the same client connected again")
-        if not self._clients.take():
-            raise SessionRefused(Code.LIMIT, "the server has too many clients")
+        self._clients.take(session.identity)
         self._sessions[session.key] = session
         self._by_id[bytes.fromhex(session.id)] = session
 
@@ -396,80 +371,6 @@ class Server(Reloading, Service):
         return LinkFactory(
             lambda: Link(handshake_reader(), Greeting(self, default_bind), self.reactor)
         )
-
-    def _start(self) -> None:
-        if self._starting is None:
-            self._starting = Deferred.fromCoroutine(self._listen())
-            self._starting.addCallbacks(self._tell_started, self._tell_failed)
-
-    async def _listen(self) -> None:
-        self._opened = await self.hooks.decide_server_start(self)
-        try:
-            for text in self.config.listen:
-                self._ports.append(
-                    await self._listen_on(text, self._transport_settings)
-                )
-        except BaseException:
-            await self._stop_listening()
-            self.hooks.notify_server_stop(self._opened, self)
-            raise
-        if self._ports:
-            self._log.info(
-                "listening on {addresses}",
-                addresses=", ".join(
-                    shown_address(text, port.getHost())
-                    for text, port in zip(self.config.listen, self._ports, strict=True)
-                ),
-            )
-
-    async def _listen_on(
-        self, text: str, settings: ServerTransportSettings
-    ) -> IListeningPort:
-        url = LinkURL.parse(text)
-        factory = self._factory(lambda: default_bind_of(port.getHost()))
-        try:
-            endpoint = server_endpoint(self.reactor, url, settings)
-            port: IListeningPort = await endpoint.listen(factory)
-            self.descriptors.watch(port)
-        except CannotListenError as error:
-            detail = getattr(error.socketError, "strerror", None)
-            reason = detail or str(error.socketError)
-            raise TransportError(f"{text}: cannot listen: {reason}") from None
-        except OSError as error:
-            reason = error.strerror or str(error)
-            raise TransportError(f"{text}: cannot listen: {reason}") from None
-        return port
-
-    def _tell_started(self, _: None) -> None:
-        self._tell(tuple(self.addresses))
-
-    def _tell_failed(self, failure: Failure) -> None:
-        if failure.check(CancelledError) is not None:
-            error = TransportError("the server was stopped before it listened")
-            self._tell(Failure(error))
-            return
-        self._tell(failure)
-        if not self._watched:
-            # Whoever has started it may still ask how that went.
-            self.reactor.callLater(0, self._say_unwatched, failure)
-
-    def _say_unwatched(self, failure: Failure) -> None:
-        if self._watched:
-            return
-        if failure.check(ReitunnelError) is None:
-            self._log.failure("cannot start", failure=failure)
-        else:
-            self._log.error("cannot start: {reason}", reason=str(failure.value))
-
-    def _tell(self, result: Failure | tuple[IAddress, ...]) -> None:
-        self._started = result
-        waiting, self._waiting = self._waiting, []
-        for deferred in waiting:
-            _fire(deferred, result)
-
-    async def _stop_listening(self) -> None:
-        ports, self._ports = self._ports, []
-        await self.descriptors.close(ports)
 
     async def _stop(self) -> None:
         self._stopping = True
@@ -531,12 +432,3 @@ class Server(Reloading, Service):
         self._watched = False
         self._stopping = False
         self._hurried = None
-
-
-def _fire(
-    deferred: Deferred[tuple[IAddress, ...]], result: Failure | tuple[IAddress, ...]
-) -> None:
-    if isinstance(result, Failure):
-        deferred.errback(result)
-    else:
-        deferred.callback(result)

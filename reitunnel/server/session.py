@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Final
 from twisted.logger import Logger
 from zope.interface import implementer
 
+from reitunnel.auth import Accepted
 from reitunnel.errors import Code, SessionRefused, TransportError
 from reitunnel.hooks import NOTHING_OPENED, Opened
 from reitunnel.interfaces import ILinkFacts, ISession, ITunnel
@@ -47,10 +48,13 @@ class ServerSession:
     @ivar server: the server.
     @ivar id: the session's id, in hex.
     @ivar identity: who authenticated.
+    @ivar grounds: on what it was let in, and can be judged for each further link.
     @ivar instance: the client id that it chose.
     @ivar secret: what the client proves to know when it dials data links.
     @ivar direct: whether its streams can be carried on data links.
-    @ivar resumes: whether it can go on on another link when its link is lost.
+    @ivar max_links: how many data links it may have.
+    @ivar grace: how long it waits for another link when its link is lost, in seconds;
+        0 if it does not.
     @ivar links: its data links.
     @ivar facts: the facts of its link.
     @ivar opened_at: when it began, seconds since the epoch.
@@ -68,18 +72,20 @@ class ServerSession:
         self,
         server: Server,
         session_id: bytes,
-        identity: str,
+        accepted: Accepted,
         hello: Hello,
         facts: ILinkFacts,
         default_bind: str,
     ) -> None:
         """
+        @param accepted: who the client has proved to be.
         @param hello: how the client has introduced itself.
         """
         self.server = server
         self.id = session_id.hex()
         self.secret = token_bytes(32)
-        self.identity = identity
+        self.identity = accepted.identity
+        self.grounds = accepted.grounds
         self.instance = hello.instance
         self.facts = facts
         self.opened_at = server.reactor.seconds()
@@ -87,12 +93,16 @@ class ServerSession:
         self.streams_gauge = Gauge(
             "limits.max_streams_per_client", limits.max_streams_per_client
         )
-        self.direct = DIRECT in hello.capabilities and limits.max_links_per_client > 0
         timeouts = server.config.timeouts
-        self.resumes = RESUME in hello.capabilities and timeouts.resume > 0
+        # These stay, whatever is configured while hooks decide: the client is told.
+        self.max_links = 0
+        if DIRECT in hello.capabilities:
+            self.max_links = limits.max_links_per_client
+        self.direct = self.max_links > 0
+        self.grace = timeouts.resume if RESUME in hello.capabilities else 0.0
         self.links = DataLinks(
             server.reactor,
-            limits.max_links_per_client if self.direct else 0,
+            self.max_links,
             timeouts.heartbeat_interval,
             timeouts.heartbeat_timeout,
         )
@@ -171,11 +181,9 @@ class ServerSession:
             pipes=self.server.pipes,
             heartbeat_interval=config.timeouts.heartbeat_interval,
             heartbeat_timeout=config.timeouts.heartbeat_timeout,
-            journal=(
-                Journal(config.limits.max_unacknowledged) if self.resumes else None
-            ),
+            journal=(Journal(config.limits.max_unacknowledged) if self.grace else None),
         )
-        self.mux.grace = config.timeouts.resume
+        self.mux.grace = self.grace
         self._begun = True
         self.mux.start(handshake)
         self._log.info(
@@ -237,8 +245,13 @@ class ServerSession:
     def drain(self, code: Code, reason: str) -> None:
         """
         Tell the client that no new tunnels and streams are taken, and close the
-        public ports. What is open goes on.
+        public ports. What is open goes on, as long as the link does: the server
+        takes no other one.
         """
+        self.mux.grace = 0.0
+        if self.mux.detached:
+            self.close(code, reason)
+            return
         self.mux.session.goaway(code, reason)
         self._drain(code, reason)
         self.mux.changed()

@@ -17,6 +17,8 @@ from reitunnel.wire.messages import (
     Ended,
     Hello,
     Response,
+    Resume,
+    Resumed,
     StreamOpen,
     TunnelEnded,
     TunnelOpen,
@@ -36,6 +38,9 @@ _SERVER: Final = b"\x80"
 _CLIENT: Final = b"\x01"
 _ACT: Final = command(0xE0)
 _SEND: Final = command(0xE1, 65536)
+_SEND_ACK: Final = command(0xE1, 65535)
+_CUT: Final = command(0xE2)
+_CUT_LATER: Final = command(0xE2, 40)
 
 _HELLO: Final = encode_message(FrameKind.HELLO, Hello([1], "laptop", ["direct"], "x"))
 _ASK: Final = encode_message(
@@ -57,6 +62,10 @@ _WINDOW: Final = encode_number(FrameKind.WINDOW, 2, 5000)
 _SWITCH: Final = encode_number(FrameKind.SWITCH, 2, 1)
 _RAW_EOF: Final = encode_total(FrameKind.EOF, 2, 3)
 _PING: Final = encode_frame(FrameKind.PING, 0, PING)
+_ACK: Final = encode_total(FrameKind.ACK, 0, 30)
+_RESUME: Final = encode_message(
+    FrameKind.RESUME, Resume([1], b"s" * 16, 1000, b"n" * 32)
+)
 _GOAWAY: Final = encode_message(FrameKind.GOAWAY, Ended(Code.SHUTDOWN, "bye"))
 _NO_TUNNEL: Final = encode_message(
     FrameKind.TUNNEL_REFUSED, TunnelEnded(1, Code.POLICY, "no")
@@ -160,11 +169,13 @@ def _frames() -> Iterator[tuple[str, bytes]]:
         encode_message(FrameKind.REFUSED, Ended(Code.LIMIT, "no")),
         encode_message(FrameKind.ATTACH, Attach([1], b"s" * 16, 1, b"n" * 32)),
         encode_message(FrameKind.ATTACHED, Attached(b"p" * 32)),
+        _RESUME,
+        encode_message(FrameKind.RESUMED, Resumed(70_000, b"p" * 32)),
     )
     session = (
         _ASK, _OPENED, _NO_TUNNEL, _TUNNEL_OVER, _VISITOR, _ACCEPTED, _DATA, _WINDOW,
         _EOF, _CLOSE, _RESET, _SWITCH, _RAW_EOF, _PING,
-        encode_frame(FrameKind.PONG, 0, PING), _GOAWAY,
+        encode_frame(FrameKind.PONG, 0, PING), _GOAWAY, _ACK,
     )  # fmt: skip
     yield "handshake", b"\xff" + b"".join(handshake)
     yield "session", b"\x03" + b"".join(session)
@@ -183,6 +194,19 @@ def _handshakes() -> Iterator[tuple[str, bytes]]:
     yield "wrong-nonce", _SERVER + begin + answer + nonce
     yield "wrong-proof", _SERVER + begin + answer + proof
     yield "late", _SERVER + begin + answer + late
+    cut, wrong = command(shake.CUT), command(shake.ANSWER, 0, b"\x00\x04\x01x")
+    let_in = _SERVER + begin + answer + answer
+    yield "resumed", let_in + _ASK + cut + answer + _PING + cut + answer + _GOAWAY
+    yield "resumed-later", let_in + _ASK + _ACK + command(shake.CUT, 2) + answer
+    yield "not-resumed", let_in + cut + wrong + cut + answer
+    yield "not-so-far", let_in + command(shake.CUT, 1 << 20) + answer
+    yield "resumed-over", let_in + cut + late + command(shake.WAIT, 19) * 4
+    yield (
+        "resume",
+        _SERVER
+        + _RESUME
+        + encode_message(FrameKind.RESPONSE, Response("HMAC-SHA-256", b"p" * 32)),
+    )
     yield (
         "hello",
         _SERVER
@@ -207,6 +231,26 @@ def _handshakes() -> Iterator[tuple[str, bytes]]:
     yield (
         "not-believed",
         _CLIENT + begin + answer + command(shake.ANSWER, 0, b"\x00\x04\x01x"),
+    )
+    believed = _CLIENT + begin + answer + answer
+    yield "goes-on", believed + cut + begin + answer + _OPENED + cut + begin + answer
+    yield "does-not-go-on", believed + cut + begin + wrong + begin + answer + answer
+    yield "too-much", believed + command(shake.CUT, 1 << 20) + begin + answer
+    yield (
+        "session-unknown",
+        believed
+        + cut
+        + encode_message(FrameKind.REFUSED, Ended(Code.AUTHENTICATION, "no"))
+        + begin
+        + answer * 2,
+    )
+    yield (
+        "forged",
+        believed
+        + cut
+        + encode_message(FrameKind.CHALLENGE, Challenge(["HMAC-SHA-256"], b"c" * 32))
+        + encode_message(FrameKind.RESUMED, Resumed(0, b"p" * 32))
+        + _OPENED,
     )
     yield "impostor", _CLIENT + offer + first + welcome
     yield "too-early", _CLIENT + offer + welcome
@@ -237,6 +281,20 @@ def _sessions() -> Iterator[tuple[str, bytes]]:
                 b"\x01", how, *[_ACT] * 6, _OPENED, _SEND, _VISITOR, _DATA, _WINDOW,
                 _SEND, _SWITCH, _RAW_EOF, _ACT, _CLOSE, _RESET, _TUNNEL_OVER, _PING,
                 _NO_TUNNEL, _GOAWAY,
+            )
+        )  # fmt: skip
+        yield f"server-kept-{mood}", b"".join(
+            (
+                b"\xc1", how, _ASK, _SEND, _ACT, _ACT, _SEND, _CUT, _SEND, _ACCEPTED,
+                _ACK, _CUT_LATER, _WINDOW, _ACT * 3, _SEND_ACK, _PING[:5], _CUT_LATER,
+                _PING[5:], _SEND, _DATA, _CUT, _SEND, _CLOSE, _GOAWAY,
+            )
+        )  # fmt: skip
+        yield f"client-kept-{mood}", b"".join(
+            (
+                b"\x41", how, *[_ACT] * 6, _SEND, _CUT, _OPENED, _SEND, _VISITOR, _ACK,
+                _DATA, _CUT_LATER, _SEND_ACK, _PING, _ACT, _WINDOW, _CUT, _SEND, _EOF,
+                _ACK, _SEND, _GOAWAY,
             )
         )  # fmt: skip
     yield (

@@ -5,11 +5,13 @@ The targets that need no network: frames, and sessions.
 from __future__ import annotations
 
 from random import Random
-from typing import Final
+from typing import Final, cast
 
 from msgspec import Struct
 
 from reitunnel.errors import Code, LocalProtocolError, RemoteProtocolError
+from reitunnel.relay.link import Link
+from reitunnel.relay.outbox import Outbox
 from reitunnel.wire.books import UNANSWERED_BEYOND
 from reitunnel.wire.frames import (
     MAX_HANDSHAKE_PAYLOAD,
@@ -19,6 +21,7 @@ from reitunnel.wire.frames import (
     FrameReader,
     largest_payload,
 )
+from reitunnel.wire.journal import Journal
 from reitunnel.wire.messages import (
     Attach,
     Attached,
@@ -26,6 +29,8 @@ from reitunnel.wire.messages import (
     Ended,
     Hello,
     Response,
+    Resume,
+    Resumed,
     StreamOpen,
     TunnelEnded,
     TunnelOpen,
@@ -45,6 +50,8 @@ MESSAGES: Final[dict[FrameKind, type[Struct]]] = {
     FrameKind.RESPONSE: Response,
     FrameKind.WELCOME: Welcome,
     FrameKind.REFUSED: Ended,
+    FrameKind.RESUME: Resume,
+    FrameKind.RESUMED: Resumed,
     FrameKind.ATTACH: Attach,
     FrameKind.ATTACHED: Attached,
     FrameKind.TUNNEL_OPEN: TunnelOpen,
@@ -64,6 +71,11 @@ _ACT: Final = 0xE0
 """The command of the session's owner: do something unasked."""
 _SEND: Final = 0xE1
 """Another: the link has room."""
+_CUT: Final = 0xE2
+"""The link is lost, and the session goes on on another one, after so many bytes."""
+_KEPT: Final = 20_000
+"""How many bytes that are not acknowledged stop C{DATA}."""
+_PLENTY: Final = 1 << 30
 _ANSWER: Final = 6000
 """
 More than the longest answer to one frame about one stream or tunnel, in bytes: a
@@ -129,26 +141,116 @@ def _decode(
 
 def fuzz_session(data: bytes) -> None:
     """
-    A session after its handshake. The first byte says which side is fuzzed, the second
-    one in what mood its owner is.
+    A session after its handshake. The first byte says which side is fuzzed and whether
+    it can be resumed, the second one in what mood its owner is.
     """
-    role = Role.SERVER if data[:1] >= b"\x80" else Role.CLIENT
+    how = data[:1] or b"\x00"
+    role = Role.SERVER if how >= b"\x80" else Role.CLIENT
     peer = Peer(role, LIMITS)
-    peer.session.direct = data[:1] != b"\x00"
-    owner = Owner(peer, Random(data[1:2]))
+    peer.session.direct = how != b"\x00"
+    if how[0] & 0x40:
+        peer.session.journal = Journal(_KEPT)
+    owner, out = Owner(peer, Random(data[1:2])), _Out(peer)
     try:
         for command, number, payload in steps(data[2:]):
             if command == _ACT:
                 _act(owner)
             elif command == _SEND:
-                peer.session.data_to_send(number % MAX_PAYLOAD)
+                out.send(number % MAX_PAYLOAD)
+            elif command == _CUT:
+                out.cut(number)
             elif not command:
-                _hear(owner, payload)
+                _hear(owner, out, payload)
     except RemoteProtocolError as error:
         # As the mux does: the last words still go out.
         peer.session.goaway(Code.PROTOCOL, error.reason)
-    peer.session.data_to_send(MAX_PAYLOAD)
+    out.send(_PLENTY)
     assert not peer.session.control_queued
+    out.check_kept()
+
+
+class _Wire:
+    """
+    A link, or several one after the other: what is sent again is the same.
+
+    @ivar room: how much it takes now.
+    @ivar said: the whole sequence.
+    @ivar position: what of it was sent on this link, or before.
+    """
+
+    def __init__(self) -> None:
+        self.room = 0
+        self.said = bytearray()
+        self.position = 0
+
+    @property
+    def writable(self) -> bool:
+        """
+        Whether it takes more.
+        """
+        return self.room > 0
+
+    def send(self, data: bytes) -> None:
+        """
+        Take bytes.
+        """
+        known = self.said[self.position : self.position + len(data)]
+        assert data[: len(known)] == known
+        self.said += data[len(known) :]
+        self.position += len(data)
+        self.room -= len(data)
+
+
+class _Out:
+    """
+    Takes from a session what it sends.
+    """
+
+    def __init__(self, peer: Peer) -> None:
+        self._session = peer.session
+        self._journal = peer.session.journal
+        self._outbox = Outbox(peer.session, self._journal)
+        self._wire = _Wire()
+
+    def send(self, room: int) -> None:
+        """
+        Let the session send.
+        """
+        if self._journal is None:
+            self._session.data_to_send(min(room, MAX_PAYLOAD))
+            return
+        self._wire.room = room
+        self._journal.due = bool(room & 1)
+        self._outbox.flush(cast("Link", self._wire))
+
+    def heard(self, count: int) -> None:
+        """
+        So many bytes of the peer were dealt with.
+        """
+        if self._journal is not None:
+            self._journal.received += count
+
+    def cut(self, received: int) -> None:
+        """
+        Go on on another link, after what the peer has received, if that can be.
+        """
+        journal = self._journal
+        if journal is not None and journal.can_resume(received):
+            journal.resume(received)
+            self._wire.position = received
+
+    def check_kept(self) -> None:
+        """
+        Everything that the peer has not acknowledged can be sent again.
+        """
+        journal, wire = self._journal, self._wire
+        if journal is None:
+            return
+        assert journal.acknowledged <= journal.sent == len(wire.said)
+        self.cut(journal.acknowledged)
+        while journal.replaying:
+            wire.send(journal.replay(MAX_PAYLOAD))
+        assert wire.position == len(wire.said)
 
 
 def _act(owner: Owner) -> None:
@@ -159,11 +261,12 @@ def _act(owner: Owner) -> None:
         owner.peer.events()
 
 
-def _hear(owner: Owner, data: bytes) -> None:
+def _hear(owner: Owner, out: _Out, data: bytes) -> None:
     session = owner.session
-    session.data_to_send(0)
+    out.send(_PLENTY if session.journal else 0)
     owner.peer.arriving += data
     owner.hear(len(data))
+    out.heard(len(data))
     # Each frame is answered at most once for each stream and tunnel.
     frames = len(data) // 10 + 1
     held = LIMITS.max_streams + LIMITS.max_tunnels

@@ -9,6 +9,7 @@ from typing import Any, ClassVar
 
 from twisted.trial.unittest import SynchronousTestCase
 
+from reitunnel import Client
 from reitunnel.config.settings import (
     ClientTimeouts,
     ServerTimeouts,
@@ -290,17 +291,66 @@ class LostLinkTests(Case):
 
     def test_lost_while_the_server_drains(self) -> None:
         """
-        There is no way back to a server that stops; it does not wait for long.
+        There is no way back to a server that stops: it does not wait.
         """
         stopping = self.pair.server.stopService()
         self.reactor.settle()
-        self.lose_link()
         self.assertNoResult(stopping)
-        self.reactor.advance(10)
+        self.lose_link()
         self.successResultOf(stopping)
-        self.reactor.advance(60)
+        self.assertTrue(self.visitor.reset)
+        [*_, over, _, _, stopped] = self.pair.told_server.take()
+        self.assertEqual("stream- 2 LINK_LOST: the link was lost (0/0)", over)
+        self.assertEqual("server-", stopped)
+        self.reactor.advance(70)
         self.check_over()
         self.pair.start_server()
+
+    def test_server_stops_meanwhile(self) -> None:
+        """
+        The same, when the link is lost already; others have their time.
+        """
+        link = self.pair.link
+        config = client_config(client_id="desk", tunnels=(), carrier="mux")
+        other = Client(self.reactor, config)
+        other.startService()
+        self.reactor.settle()
+        other.open_tunnel(f"127.0.0.1:{TARGET_PORT}", 7777)
+        self.reactor.settle()
+        visitor = self.pair.visit(7777)
+        self.reactor.unreachable.add(AWAY)
+        link.cut()
+        self.reactor.settle()
+        stopping = self.pair.server.stopService()
+        self.reactor.settle()
+        self.assertTrue(self.visitor.reset)
+        self.assertFalse(visitor.reset)
+        self.assertNoResult(stopping)
+        visitor.hang_up()
+        self.pair.targets.newest.hang_up()
+        self.reactor.settle()
+        self.successResultOf(stopping)
+        other.stopService()
+        self.reactor.advance(70)
+        self.check_over()
+        self.pair.start_server()
+
+    def test_server_restarted_while_the_client_drains(self) -> None:
+        """
+        Nothing is left to wait for, and the client begins no other session.
+        """
+        self.lose_link()
+        stopping = self.pair.client.stopService()
+        self.pair.server.stopService()
+        self.reactor.settle()
+        self.assertNoResult(stopping)
+        self.pair.start_server()
+        self.forget()
+        self.reactor.unreachable.clear()
+        self.reactor.advance(9)
+        self.successResultOf(stopping)
+        self.check_over()
+        self.assertEqual([], self.pair.told_server.take())
 
 
 class TunnelTests(Case):

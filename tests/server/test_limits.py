@@ -4,6 +4,8 @@ Limits: what counts, what is refused, and that it is given back.
 
 from __future__ import annotations
 
+from pathlib import Path
+
 from twisted.internet.address import IPv4Address, IPv6Address, UNIXAddress
 from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IAddress, ITransport
@@ -12,14 +14,22 @@ from twisted.logger import capturedLogs
 from twisted.trial.unittest import SynchronousTestCase
 from zope.interface.verify import verifyObject
 
-from reitunnel import Code
-from reitunnel.config.settings import Limits, ServerTimeouts
+from reitunnel import Client, Code, ServerConfig
+from reitunnel.auth import new_token
+from reitunnel.config.settings import (
+    AuthSettings,
+    ClientTimeouts,
+    Limits,
+    ServerTimeouts,
+)
+from reitunnel.config.values import Secret
 from reitunnel.interfaces import ILinkAdmission, ISession
 from reitunnel.server.limits import Admission, Gauge
 from reitunnel.wire.frames import FrameKind
 from reitunnel.wire.messages import TunnelEnded, TunnelOpened, known_code
+from tests.auth.support import write_token_file
 from tests.ledger import Decider
-from tests.pair import Pair, server_config
+from tests.pair import Pair, client_config, server_config
 from tests.server.raw import RawClient, raw_client
 
 
@@ -292,6 +302,119 @@ class ClientLimitTests(SynchronousTestCase):
         self.assertEqual(
             (Code.LIMIT, "the server has too many clients"), client.refused()
         )
+
+
+class IdentityLimitTests(SynchronousTestCase):
+    """
+    C{max_clients_per_identity}: who has one token cannot take all places.
+    """
+
+    def setUp(self) -> None:
+        path = Path(self.mktemp())
+        tokens = {name: new_token(name) for name in ("ours", "theirs")}
+        write_token_file(path, "".join(entry for _, entry in tokens.values()))
+        self.tokens = {name: token for name, (token, _) in tokens.items()}
+        self.auth = AuthSettings(tokens=path)
+        self.pair = Pair(server=self.config(2)).start_server()
+        self.addCleanup(lambda: self.assertEqual([], self.pair.stop()))
+
+    def config(self, limit: int) -> ServerConfig:
+        return server_config(
+            insecure_no_auth=False,
+            auth=self.auth,
+            limits=Limits(max_clients=4, max_clients_per_identity=limit),
+        )
+
+    def connect(self, name: str, instance: str) -> Client:
+        token = Secret(self.tokens[name])
+        # Its session waits when its link is lost.
+        config = client_config(
+            token=token, client_id=instance, tunnels=(), timeouts=ClientTimeouts()
+        )
+        client = Client(self.pair.reactor, config)
+        client.startService()
+        self.pair.reactor.settle()
+
+        def stop() -> None:
+            client.stopService()
+            self.pair.reactor.settle()
+
+        self.addCleanup(stop)
+        return client
+
+    def instances(self) -> list[str]:
+        return [each.instance for each in self.pair.server.sessions]
+
+    def check_refused(self, client: Client) -> None:
+        self.assertIsNone(client.session)
+        self.assertIn("too many clients with these credentials", client.status)
+
+    def test_edge(self) -> None:
+        first = self.connect("ours", "a")
+        self.connect("ours", "b")
+        self.check_refused(self.connect("ours", "c"))
+        self.connect("theirs", "d")
+        self.assertEqual(["a", "b", "d"], self.instances())
+        first.stopService()
+        self.pair.reactor.settle()
+        self.connect("ours", "e")
+        self.assertEqual(["b", "d", "e"], self.instances())
+
+    def test_own_place(self) -> None:
+        """
+        Take-over needs no other one.
+        """
+        self.connect("ours", "a")
+        self.connect("ours", "b")
+        self.assertIsNotNone(self.connect("ours", "b").session)
+        self.assertEqual(["a", "b"], self.instances())
+
+    def test_waiting_sessions(self) -> None:
+        """
+        They keep their places.
+        """
+        self.connect("ours", "a")
+        self.connect("ours", "b")
+        self.pair.reactor.unreachable.add("127.0.0.1")
+        self.pair.link.cut()
+        self.pair.reactor.advance(0.5)
+        self.pair.reactor.unreachable.clear()
+        self.check_refused(self.connect("ours", "c"))
+
+    def test_reloaded(self) -> None:
+        """
+        Those above a new limit stay; 0 is no limit.
+        """
+        self.connect("ours", "a")
+        self.connect("ours", "b")
+        self.pair.server.reload(self.config(1))
+        self.pair.reactor.settle()
+        self.check_refused(self.connect("ours", "c"))
+        self.assertEqual(["a", "b"], self.instances())
+        self.pair.server.reload(self.config(0))
+        self.pair.reactor.settle()
+        self.connect("ours", "d")
+        self.connect("ours", "e")
+        self.assertEqual(["a", "b", "d", "e"], self.instances())
+
+    def test_undecided(self) -> None:
+        """
+        Two for the last place, on whom hooks decide: the first to be allowed gets it.
+        """
+        decisions: list[Deferred[None]] = []
+
+        def decide(client: ISession) -> Deferred[None]:
+            decisions.append(Deferred())
+            return decisions[-1]
+
+        self.pair.server.hooks.register(Decider(client=decide))
+        self.connect("ours", "a")
+        self.connect("ours", "b")
+        self.connect("ours", "c")
+        for decision in decisions:
+            decision.callback(None)
+        self.pair.reactor.settle()
+        self.assertEqual(["a", "b"], self.instances())
 
 
 class TunnelLimitTests(SynchronousTestCase):

@@ -96,10 +96,19 @@ class ResumeCase(HandshakeCase):
         link.respond(HMAC, client_resumes(key, resume, nonce, b"n,,"))
         return link
 
-    def check_refused(self, link: RawClient, code: Code, reason: str) -> None:
+    def check_refused(
+        self, link: RawClient, code: Code, reason: str, told: bool = True
+    ) -> None:
+        """
+        @param told: whether C{on_error} was told: not of a session that is over.
+        """
         self.assertEqual((code, reason), link.refused())
         self.assertEqual([], self.pair.told_server.take())
-        self.assertEqual([], self.pair.told_server.errors)
+        errors = self.pair.told_server.errors
+        self.assertEqual(
+            [code] * told, [getattr(each, "code", 0) for each, _ in errors]
+        )
+        errors.clear()
 
 
 class ProofTests(ResumeCase):
@@ -178,7 +187,8 @@ class ProofTests(ResumeCase):
             (self.resume(session=bytes(16)), bytes(32)),
         ):
             link = self.prove(resume, key)
-            self.check_refused(link, Code.AUTHENTICATION, "no such session")
+            known = resume.session != bytes(16)
+            self.check_refused(link, Code.AUTHENTICATION, "no such session", known)
         for change in (
             {"received": self.had - 1},
             {"nonce": b"N" * 32},
@@ -259,7 +269,7 @@ class EndedTests(ResumeCase):
         self.pair.told_server.take()
         self.pair.told_server.errors.clear()
         link = self.prove(self.resume())
-        self.check_refused(link, Code.AUTHENTICATION, "no such session")
+        self.check_refused(link, Code.AUTHENTICATION, "no such session", told=False)
 
     def test_taken_over(self) -> None:
         """
@@ -268,7 +278,7 @@ class EndedTests(ResumeCase):
         self.cut()
         self.control, _ = self.log_in()
         link = self.prove(self.resume())
-        self.check_refused(link, Code.AUTHENTICATION, "no such session")
+        self.check_refused(link, Code.AUTHENTICATION, "no such session", told=False)
         self.assertEqual(1, len(self.pair.server.sessions))
         self.assertIsNone(self.control.lost)
 
