@@ -11,11 +11,18 @@ from typing import Final
 
 from tests.integration.faults.ledger import Book, StreamEntry
 from tests.integration.faults.processes import Peer
+from tests.integration.faults.striking import Striker
 from tests.integration.faults.truth import Fate, Record
 from tests.integration.faults.world import Route, World
 
 _HEADER: Final = 4
 """How many bytes a visitor sends before its part."""
+_BEFORE: Final = 0.5
+_AFTER: Final = 5.0
+"""
+How long before and after the end of a data link, as the relay sees it, its stream may
+end, in seconds: a process may be stopped in between.
+"""
 _NEVER: Final = frozenset({"INTERNAL", "TARGET_REFUSED", "TARGET_UNREACHABLE"})
 """What no fault here is a reason for."""
 
@@ -36,16 +43,17 @@ class Findings:
 def audit(
     world: World,
     routes: Mapping[int, Route],
-    excused: Mapping[int, str],
+    striker: Striker,
     resumes: bool,
 ) -> Findings:
     """
     Compare, when every process has stopped.
 
     @param routes: the route of each stream, by number.
-    @param excused: the streams that may be reset though sessions resume, and why.
+    @param striker: knows which streams may be reset though sessions resume.
     @param resumes: whether no other stream may.
     """
+    excused = _excuses(world, routes, striker)
     findings = Findings()
     server = _read(world.server, findings)
     clients = {route.name: _read(route.client, findings) for route in world.routes}
@@ -67,6 +75,37 @@ def audit(
                 f"after {record.outages} outages"
             )
     return findings
+
+
+def _excuses(
+    world: World, routes: Mapping[int, Route], striker: Striker
+) -> dict[int, str]:
+    """
+    Say why streams may be reset though sessions resume: a process was killed, or the
+    stream's data link has died. One data link is reason enough for one stream, which
+    ended about when it did.
+    """
+    excused = dict.fromkeys(striker.killed, "killed")
+    dead = [(each, route) for each, route in striker.struck.items() if each.lost_at]
+    dead.sort(key=lambda pair: max(pair[0].lost_at.values()))
+    resets = [
+        (record.over_at, number)
+        for number, record in world.truth.records.items()
+        if not record.complete and number not in excused
+    ]
+    for at, number in sorted(resets):
+        route = routes[number]
+        for pair in dead:
+            lost_at = pair[0].lost_at.values()
+            if (
+                pair[1] is route
+                and route.carrier != "mux"
+                and min(lost_at) - _BEFORE <= at <= max(lost_at) + _AFTER
+            ):
+                dead.remove(pair)
+                excused[number] = "data link"
+                break
+    return excused
 
 
 def _read(peer: Peer, findings: Findings) -> dict[str, StreamEntry]:

@@ -212,7 +212,7 @@ class Soak:
         self._say("all is settled")
         wrong += await world.finish()
         wrong += self._striker.tally.unfound
-        findings = audit(world, self._routes_of, self._striker.excused, plan.resumes)
+        findings = audit(world, self._routes_of, self._striker, plan.resumes)
         records = list(world.truth.records.values())
         return Outcome(
             plan,
