@@ -72,7 +72,7 @@ def audit(
         if resumes and number not in excused and record.target is not None:
             findings.wrong.append(
                 f"stream {number} of {routes[number].name} was reset ({why}), "
-                f"after {record.outages} outages"
+                f"after {record.outages} outages, at {record.over_at[0]:.3f} and {record.over_at[1]:.3f}"
             )
     return findings
 
@@ -86,23 +86,26 @@ def _excuses(
     ended about when it did.
     """
     excused = dict.fromkeys(striker.killed, "killed")
-    dead = [(each, route) for each, route in striker.struck.items() if each.lost_at]
-    dead.sort(key=lambda pair: max(pair[0].lost_at.values()))
+    # By route: from when to when the stream of each that is dead may end.
+    dead: dict[str, list[tuple[float, float]]] = {}
+    for connection, strike in striker.struck.items():
+        if lost_at := connection.lost_at.values():
+            since = min(strike.since, min(lost_at) - _BEFORE)
+            dead.setdefault(strike.route.name, []).append(
+                (max(lost_at) + _AFTER, since)
+            )
     resets = [
         (record.over_at, number)
         for number, record in world.truth.records.items()
         if not record.complete and number not in excused
     ]
-    for at, number in sorted(resets):
+    for (first, last), number in sorted(resets):
         route = routes[number]
-        for pair in dead:
-            lost_at = pair[0].lost_at.values()
-            if (
-                pair[1] is route
-                and route.carrier != "mux"
-                and min(lost_at) - _BEFORE <= at <= max(lost_at) + _AFTER
-            ):
-                dead.remove(pair)
+        spans = dead.get(route.name, []) if route.carrier != "mux" else []
+        for span in sorted(spans):
+            until, since = span
+            if since <= last and first <= until:
+                spans.remove(span)
                 excused[number] = "data link"
                 break
     return excused

@@ -61,14 +61,28 @@ class Outage:
     waiting: set[int]
 
 
+@dataclass
+class Strike:
+    """
+    What was done to a data link.
+
+    @ivar since: since when its stream may be reset, if that may be before it is seen
+        to die.
+    """
+
+    route: Route
+    since: float
+
+
 class Striker:
     """
     Does what a plan says to a world.
 
     @ivar tally: what was done.
     @ivar killed: the numbers of the streams one of whose processes was killed.
-    @ivar struck: the data links, with their routes, that were struck, or had an end
-        that was stopped for a while: with each that has died, one stream may have.
+    @ivar struck: the data links that were struck, or had an end that was stopped for
+        a while: with each that has died, one stream may have.
+    @ivar history: what was done, and when, a line each.
     """
 
     def __init__(self, world: World, routes_of: dict[int, Route]) -> None:
@@ -77,7 +91,8 @@ class Striker:
         """
         self.tally = Tally()
         self.killed: set[int] = set()
-        self.struck: dict[Connection, Route] = {}
+        self.struck: dict[Connection, Strike] = {}
+        self.history: list[str] = []
         self._world = world
         self._routes_of = routes_of
         self._outages: list[Outage] = []
@@ -90,6 +105,7 @@ class Striker:
         Strike, and do not wait until it is over.
         """
         route = self._world.routes[fault.route % len(self._world.routes)]
+        self.history.append(f"{reactor.seconds():.3f} {route.name} {fault}")
         self._keep(self._strike(fault, route))
 
     async def calm(self) -> None:
@@ -147,7 +163,7 @@ class Striker:
         if kind not in HARMLESS and (control is None or control in chosen):
             outage = self._outage(route)
         # An idle one may die of being slow, too.
-        self._strike_data_links(route, chosen)
+        self._strike_data_links(route, chosen, kills=kind not in HARMLESS)
         for connection in chosen:
             self._harm_one(kind, fault, connection)
         if outage is not None and kind not in (Kind.CORRUPT, Kind.REPLAY):
@@ -231,7 +247,7 @@ class Striker:
             return
         self.tally.faults[fault.kind.value] += 1
         outage = self._outage(route)
-        self._strike_data_links(route, route.relay.connections)
+        self._strike_data_links(route, route.relay.connections, kills=True)
         route.relay.refusing = True
         for connection in tuple(route.relay.connections):
             connection.reset()
@@ -248,7 +264,7 @@ class Striker:
         # It may be stopped for longer than the heartbeat allows, or not.
         struck = self._struck_by(fault, route)
         for each in struck:
-            self._strike_data_links(each, each.relay.connections)
+            self._strike_data_links(each, each.relay.connections, kills=False)
         peer.freeze()
         await pause(fault.seconds)
         peer.thaw()
@@ -291,9 +307,15 @@ class Striker:
             if self._routes_of.get(record.order.number) is route
         ]
 
-    def _strike_data_links(self, route: Route, chosen: Iterable[Connection]) -> None:
+    def _strike_data_links(
+        self, route: Route, chosen: Iterable[Connection], *, kills: bool
+    ) -> None:
         control = self._world.control(route)
-        self.struck.update({each: route for each in chosen if each is not control})
+        since = reactor.seconds() if kills else float("inf")
+        for connection in chosen:
+            if connection is not control:
+                strike = self.struck.setdefault(connection, Strike(route, since))
+                strike.since = min(strike.since, since)
 
     def _outage(self, route: Route) -> Outage:
         self.tally.outages += 1

@@ -172,12 +172,13 @@ class Record:
         )
 
     @property
-    def over_at(self) -> float:
+    def over_at(self) -> tuple[float, float]:
         """
-        When the first of its ends was closed.
+        When the first and the last of its ends were closed.
         """
         ends = (self.visitor, self.target)
-        return min(end.over_at for end in ends if end is not None)
+        times = [end.over_at for end in ends if end is not None]
+        return min(times), max(times)
 
     def complaints(self) -> list[str]:
         """
