@@ -70,9 +70,10 @@ def audit(
             findings.wrong.append(f"stream {number} was reset: {why}")
         _check_reset(record, at_server, at_client, findings)
         if resumes and number not in excused and record.target is not None:
+            first, last = record.over_at
             findings.wrong.append(
                 f"stream {number} of {routes[number].name} was reset ({why}), "
-                f"after {record.outages} outages, at {record.over_at[0]:.3f} and {record.over_at[1]:.3f}"
+                f"after {record.outages} outages, at {first:.3f} and {last:.3f}"
             )
     return findings
 
