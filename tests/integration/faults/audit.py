@@ -5,7 +5,7 @@ Compares what the ledgers of all processes say with the truth.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Final
 
@@ -92,24 +92,44 @@ def _excuses(
     for connection, strike in striker.struck.items():
         if lost_at := connection.lost_at.values():
             since = min(strike.since, min(lost_at) - _BEFORE)
-            dead.setdefault(strike.route.name, []).append(
-                (max(lost_at) + _AFTER, since)
-            )
-    resets = [
-        (record.over_at, number)
-        for number, record in world.truth.records.items()
-        if not record.complete and number not in excused
-    ]
-    for (first, last), number in sorted(resets):
-        route = routes[number]
-        spans = dead.get(route.name, []) if route.carrier != "mux" else []
-        for span in sorted(spans):
-            until, since = span
-            if since <= last and first <= until:
-                spans.remove(span)
-                excused[number] = "data link"
-                break
+            span = (since, max(lost_at) + _AFTER)
+            dead.setdefault(strike.route.name, []).append(span)
+    for route in world.routes:
+        if route.carrier != "mux":
+            ends = {
+                number: record.over_at
+                for number, record in world.truth.records.items()
+                if routes[number] is route
+                and not record.complete
+                and record.target is not None
+                and number not in excused
+            }
+            pairs = _pairs(ends, dead.get(route.name, []))
+            excused.update(dict.fromkeys(pairs, "data link"))
     return excused
+
+
+def _pairs(
+    ends: Mapping[int, tuple[float, float]], spans: Sequence[tuple[float, float]]
+) -> set[int]:
+    """
+    Find for as many as possible of some times a span of its own that has a part of it.
+
+    @return: the keys of those that have one.
+    """
+    owners: dict[int, int] = {}
+
+    def find(key: int, tried: set[int]) -> bool:
+        first, last = ends[key]
+        for place, (since, until) in enumerate(spans):
+            if place not in tried and since <= last and first <= until:
+                tried.add(place)
+                if place not in owners or find(owners[place], tried):
+                    owners[place] = key
+                    return True
+        return False
+
+    return {key for key in ends if find(key, set())}
 
 
 def _read(peer: Peer, findings: Findings) -> dict[str, StreamEntry]:
