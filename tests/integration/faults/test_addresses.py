@@ -1,14 +1,18 @@
 """
 Two hosts, each in a network namespace of its own: the client's address goes away and
-another one comes, while somebody works at a shell on the other end of the tunnel.
+another one comes, or packets are lost, while somebody works at a shell on the other end
+of the tunnel.
 """
 
 from __future__ import annotations
 
 import os
 import subprocess
+from collections.abc import Mapping
+from typing import Any
 from unittest import SkipTest
 
+from tests.integration.processes import Running
 from tests.integration.programs.cases import ProgramTestCase
 from tests.integration.programs.deployment import (
     CLIENT,
@@ -24,7 +28,11 @@ from tests.programs import require_program
 _SERVER = "10.203.0.1"
 _BEFORE = "10.203.0.2"
 _AFTER = "10.203.0.3"
-_QUICK = {"timeouts.heartbeat_interval": 0.5, "timeouts.heartbeat_timeout": 3.0}
+_QUICK = {
+    "timeouts.heartbeat_interval": 0.5,
+    "timeouts.heartbeat_timeout": 3.0,
+    "timeouts.drain": 0,
+}
 
 
 class AddressTests(ProgramTestCase):
@@ -71,37 +79,52 @@ class AddressTests(ProgramTestCase):
         """
         return (self._program, "netns", "exec", name)
 
-    async def test_shell(self) -> None:
+    async def begin(
+        self, server: Mapping[str, Any], client: Mapping[str, Any]
+    ) -> tuple[Running, Running]:
         """
-        The shell does not notice: what is typed while there is no address is done
-        when there is one again.
+        Start an sshd and a client at the near host, a server and a shell at the far
+        one.
+
+        @param server: more keys of the server.
+        @param client: more keys of the client.
+        @return: the server and the shell.
         """
         sshd = await start_sshd(self, self.inside(self.near))
         deployment = Deployment(self.directory, TLS)
         deployment.authority.issue("server", _SERVER).write(deployment.pem)
         url = TLS.url(_SERVER, deployment.port)
-        server = self.start(
+        serving = self.start(
             *(*self.inside(self.far), *SERVER, "--config"),
-            deployment.server_config({"listen": [url], **_QUICK}),
+            deployment.server_config({"listen": [url], **_QUICK, **server}),
             name="server",
         )
-        await server.wait_for("listening on ")
+        await serving.wait_for("listening on ")
         port = free_port()
-        client = self.start(
+        connecting = self.start(
             *(*self.inside(self.near), *CLIENT, "--config"),
             deployment.client_config(
                 [Remote(f"127.0.0.1:{sshd.port}", port)],
-                keys={"server": url, "retry.max_delay": 0.5, **_QUICK},
+                keys={"server": url, "retry.max_delay": 0.5, **_QUICK, **client},
             ),
             name="client",
         )
-        await client.wait_for("is open: ")
+        await connecting.wait_for("is open: ")
         shell = self.start(
             *(*self.inside(self.far), "ssh", *sshd.options, "-o", f"Port={port}"),
             *(f"{sshd.login}@{_SERVER}", "exec sh"),
             name="shell",
         )
         shell.write("echo $((6 * 7)) && echo $$\n")
+        await shell.wait_for(r"^42\n(\d+)$")
+        return serving, shell
+
+    async def test_shell(self) -> None:
+        """
+        The shell does not notice: what is typed while there is no address is done
+        when there is one again.
+        """
+        server, shell = await self.begin({}, {})
         began = await shell.wait_for(r"^42\n(\d+)$")
         self.must("-n", self.near, "address", "delete", f"{_BEFORE}/24", "dev", "wire")
         shell.write("echo $((6 * 8)) && echo $$\n")
@@ -113,3 +136,22 @@ class AddressTests(ProgramTestCase):
         self.assertEqual(began[1], went_on[1])
         shell.write("exit 7\n")
         self.assertEqual((await shell.finished()).code, 7)
+
+    async def test_silent_data_link(self) -> None:
+        """
+        A data link that a stream uses has no pings: when it is silent and nothing is
+        on its way, TCP keep-alive finds it, and the stream is reset.
+        """
+        soon = {"tuning.keepalive": 1}
+        server, shell = await self.begin(
+            {**soon, "log_level": "debug"}, {**soon, "carrier": "direct"}
+        )
+        await server.wait_for("goes on on data link")
+        shell.write("echo $((6 * 8))\n")
+        await shell.wait_for("^48$")
+        self.must("-n", self.near, "link", "set", "wire", "down")
+        finished = await shell.finished()
+        self.assertEqual(finished.code, 255, finished.err)
+        # The session itself still waits for its client.
+        self.assertIn("its streams wait", server.output)
+        self.assertNotIn("disconnected", server.output)
