@@ -105,6 +105,7 @@ class Outcome:
     What came of it.
 
     @ivar wrong: what must not be; empty if all is well.
+    @ivar history: what was done, and when.
     """
 
     plan: SoakPlan
@@ -112,6 +113,7 @@ class Outcome:
     records: list[Record]
     resets: Counter[str]
     wrong: list[str] = field(default_factory=list)
+    history: list[str] = field(default_factory=list)
 
     @property
     def survived(self) -> int:
@@ -178,7 +180,6 @@ class Soak:
         """
         self._plan = plan
         self._say = say
-        self._directory = directory
         self._world = World(directory, plan.ways, plan.terms)
         self._random = Random(plan.seed)
         self._routes_of: dict[int, Route] = {}
@@ -227,8 +228,6 @@ class Soak:
             for complaint in await self._settled(old, peer)
         ]
         self._say("all is settled")
-        history = "\n".join(self._striker.history)
-        (self._directory / "history").write_text(history)
         wrong += await world.finish()
         wrong += self._striker.tally.unfound
         findings = audit(world, self._routes_of, self._striker, plan.resumes)
@@ -239,7 +238,18 @@ class Soak:
             records,
             findings.resets,
             [*wrong, *world.truth.complaints(), *findings.wrong],
+            self._history(),
         )
+
+    def _history(self) -> list[str]:
+        """
+        Say what is needed to understand what went wrong.
+        """
+        return self._striker.history + [
+            f"{strike.route.name}: data link from {connection.server_port}: may break "
+            f"off after {strike.since:.3f}, lost: {connection.lost_at}"
+            for connection, strike in self._striker.struck.items()
+        ]
 
     @property
     def _peers(self) -> list[Peer]:
@@ -328,20 +338,29 @@ class Soak:
 
     async def _at_rest(self, peer: Peer) -> Held:
         """
-        Wait until a process has all its data links and nothing of any stream.
+        Wait until a process has nothing of any stream, and, unless that takes long
+        because some were lost, all its data links.
+        """
+        begun = reactor.seconds()
+        while True:
+            now, waited = await self._held(peer), reactor.seconds() - begun
+            full = now.data_links == self._most_links(peer)
+            if not now.streams and (full or waited > _PATIENCE / 4):
+                return now
+            if waited > _PATIENCE:
+                raise AssertionError(f"{peer.name} does not come to rest: {now}")
+            await pause(0.2)
+
+    def _most_links(self, peer: Peer) -> int:
+        """
+        How many idle data links a process has at most.
         """
         size = int(self._plan.terms.client["pool_size"])
-        wanted = size * sum(
+        return size * sum(
             route.carrier != "mux"
             for route in self._world.routes
             if peer in (self._world.server, route.client)
         )
-        deadline = reactor.seconds() + _PATIENCE
-        while (now := await self._held(peer)).streams or now.data_links != wanted:
-            if reactor.seconds() > deadline:
-                raise AssertionError(f"{peer.name} does not come to rest: {now}")
-            await pause(0.2)
-        return now
 
     async def _settled(self, old: Held, peer: Peer) -> list[str]:
         """
@@ -352,19 +371,19 @@ class Soak:
         deadline = reactor.seconds() + _PATIENCE
         while True:
             now = await self._held(peer)
-            more = _more(peer.name, old, now)
+            more = _more(peer.name, old, now, self._most_links(peer))
             if not more or reactor.seconds() > deadline:
                 return more
             await pause(0.5)
 
 
-def _more(name: str, old: Held, now: Held) -> list[str]:
+def _more(name: str, old: Held, now: Held, most_links: int) -> list[str]:
     # A pool that waits before it dials again has a call for that.
-    waits = int(now.data_links < old.data_links)
+    waits = int(now.data_links < most_links)
     return [
         f"{name} has {after} {what}, {most} at most before"
         for what, most, after in (
-            ("data links", old.data_links, now.data_links),
+            ("data links", most_links, now.data_links),
             ("pipes", _KEPT_PIPES, now.pipes),
             ("other descriptors", old.descriptors, now.descriptors),
             ("other delayed calls", old.delayed + waits, now.delayed),
@@ -420,7 +439,8 @@ async def _main(plan: SoakPlan) -> None:
     for line in outcome.lines():
         sys.stdout.write(f"{line}\n")
     if outcome.wrong:
-        sys.stdout.write(f"ledgers and configurations: {directory}\n")
+        (directory / "history").write_text("\n".join(outcome.history))
+        sys.stdout.write(f"history, ledgers, configurations: {directory}\n")
         raise SystemExit(1)
     rmtree(directory)
 

@@ -26,6 +26,13 @@ class SoakTests(TestCase):
         self.addCleanup(rmtree, directory)
         return await Soak(plan, directory).run()
 
+    def check(self, outcome: Outcome) -> None:
+        """
+        See that nothing is wrong.
+        """
+        said = "\n".join([*outcome.lines(), *outcome.history])
+        self.assertEqual([], outcome.wrong, said)
+
     async def test_everything(self) -> None:
         """
         Whatever goes wrong, no end of a stream takes a part for the whole or gets
@@ -34,9 +41,9 @@ class SoakTests(TestCase):
         """
         ways = tuple((each, carrier) for each in TRANSPORTS for carrier in CARRIERS)
         outcome = await self.soak(
-            SoakPlan(seconds=20, seed=_SEED, ways=ways, streams=2, resumes=True)
+            SoakPlan(seconds=12, seed=_SEED, ways=ways, streams=2, resumes=True)
         )
-        self.assertEqual([], outcome.wrong, "\n".join(outcome.lines()))
+        self.check(outcome)
         self.assertGreater(outcome.tally.outages, 0)
         self.assertGreater(sum(each.complete for each in outcome.records), 0)
 
@@ -47,7 +54,7 @@ class SoakTests(TestCase):
         """
         outcome = await self.soak(
             SoakPlan(
-                seconds=10,
+                seconds=6,
                 seed=_SEED,
                 ways=(("tls", "mux"), ("ws", "mux")),
                 every=0.25,
@@ -55,7 +62,7 @@ class SoakTests(TestCase):
                 resumes=True,
             )
         )
-        self.assertEqual([], outcome.wrong, "\n".join(outcome.lines()))
+        self.check(outcome)
         self.assertGreater(outcome.survived, 0)
         self.assertTrue(all(each.complete for each in outcome.records), outcome.resets)
 
@@ -65,7 +72,7 @@ class SoakTests(TestCase):
         """
         outcome = await self.soak(
             SoakPlan(
-                seconds=5,
+                seconds=3,
                 seed=_SEED,
                 ways=(("tls", "mux"), ("tcp", "auto")),
                 kinds=(Kind.DELAY, Kind.LIMIT),
@@ -73,6 +80,6 @@ class SoakTests(TestCase):
                 terms=replace(QUICK, both={}),
             )
         )
-        self.assertEqual([], outcome.wrong, "\n".join(outcome.lines()))
+        self.check(outcome)
         self.assertTrue(all(each.complete for each in outcome.records), outcome.resets)
         self.assertGreater(outcome.tally.faults.total(), 0)
