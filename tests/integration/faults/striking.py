@@ -276,10 +276,10 @@ class Striker:
             return
         self.tally.faults[fault.kind.value] += 1
         self._busy.add(peer.name)
-        self._crash(fault, route)
+        begun = reactor.seconds()
         await peer.kill()
-        # Some may have come in the meantime.
-        self._crash(fault, route)
+        # Some may have come, and ended, in the meantime.
+        self._crash(fault, route, begun)
         if fault.where is Where.SERVER:
             await self._world.start_server()
         else:
@@ -288,14 +288,20 @@ class Striker:
             self.tally.serving.append(reactor.seconds() - begun)
         self._busy.discard(peer.name)
 
-    def _crash(self, fault: Fault, route: Route) -> None:
+    def _crash(self, fault: Fault, route: Route, begun: float) -> None:
+        """
+        A process is killed.
+
+        @param begun: since when.
+        """
         end = "visitor" if fault.where is Where.SERVER else "target"
         if end == "target":
             self._world.truth.crashed_at = reactor.seconds()
         for each in self._struck_by(fault, route):
-            for record in self._streams(each):
-                self.killed.add(record.order.number)
-                record.crashed.add(end)
+            for number, record in self._world.truth.records.items():
+                if self._routes_of[number] is each and record.over_at[1] >= begun:
+                    self.killed.add(number)
+                    record.crashed.add(end)
 
     def _struck_by(self, fault: Fault, route: Route) -> list[Route]:
         return self._world.routes if fault.where is Where.SERVER else [route]
