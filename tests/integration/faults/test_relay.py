@@ -144,7 +144,6 @@ class RelayTests(TestCase):
         await until(lambda: "paused True" in str(connection.up))
         connection.half_close(up=True, down=True)
         client.transport.abortConnection()
-        server.transport.abortConnection()
         await until(lambda: connection.gone)
 
     async def swallows(
