@@ -5,17 +5,24 @@ Compares what the ledgers of all processes say with the truth.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Final
 
 from tests.integration.faults.ledger import Book, StreamEntry
 from tests.integration.faults.processes import Peer
+from tests.integration.faults.striking import Striker
 from tests.integration.faults.truth import Fate, Record
 from tests.integration.faults.world import Route, World
 
 _HEADER: Final = 4
 """How many bytes a visitor sends before its part."""
+_BEFORE: Final = 0.5
+_AFTER: Final = 5.0
+"""
+How long before and after the end of a data link, as the relay sees it, its stream may
+end, in seconds: a process may be stopped in between.
+"""
 _NEVER: Final = frozenset({"INTERNAL", "TARGET_REFUSED", "TARGET_UNREACHABLE"})
 """What no fault here is a reason for."""
 
@@ -36,16 +43,17 @@ class Findings:
 def audit(
     world: World,
     routes: Mapping[int, Route],
-    excused: Mapping[int, str],
+    striker: Striker,
     resumes: bool,
 ) -> Findings:
     """
     Compare, when every process has stopped.
 
     @param routes: the route of each stream, by number.
-    @param excused: the streams that may be reset though sessions resume, and why.
+    @param striker: knows which streams may be reset though sessions resume.
     @param resumes: whether no other stream may.
     """
+    excused = _excuses(world, routes, striker)
     findings = Findings()
     server = _read(world.server, findings)
     clients = {route.name: _read(route.client, findings) for route in world.routes}
@@ -61,12 +69,70 @@ def audit(
         if why.split()[-1] in _NEVER:
             findings.wrong.append(f"stream {number} was reset: {why}")
         _check_reset(record, at_server, at_client, findings)
-        if resumes and number not in excused and record.target is not None:
+        # A visitor waits for so long, and no longer, until its stream is accepted.
+        too_late = why == "TARGET_TIMEOUT" and record.visitor.got == 0
+        reached = record.target is not None and not too_late
+        if resumes and number not in excused and reached:
+            first, last = record.over_at
             findings.wrong.append(
                 f"stream {number} of {routes[number].name} was reset ({why}), "
-                f"after {record.outages} outages"
+                f"after {record.outages} outages, at {first:.3f} and {last:.3f}"
             )
     return findings
+
+
+def _excuses(
+    world: World, routes: Mapping[int, Route], striker: Striker
+) -> dict[int, str]:
+    """
+    Say why streams may be reset though sessions resume: a process was killed, or the
+    stream's data link has died. One data link is reason enough for one stream, which
+    ended about when it did.
+    """
+    excused = dict.fromkeys(striker.killed, "killed")
+    # By route: from when to when the stream of each that is dead may end.
+    dead: dict[str, list[tuple[float, float]]] = {}
+    for connection, strike in striker.struck.items():
+        if lost_at := connection.lost_at.values():
+            since = min(strike.since, min(lost_at) - _BEFORE)
+            span = (since, max(lost_at) + _AFTER)
+            dead.setdefault(strike.route.name, []).append(span)
+    for route in world.routes:
+        if route.carrier != "mux":
+            ends = {
+                number: record.over_at
+                for number, record in world.truth.records.items()
+                if routes[number] is route
+                and not record.complete
+                and record.target is not None
+                and number not in excused
+            }
+            pairs = _pairs(ends, dead.get(route.name, []))
+            excused.update(dict.fromkeys(pairs, "data link"))
+    return excused
+
+
+def _pairs(
+    ends: Mapping[int, tuple[float, float]], spans: Sequence[tuple[float, float]]
+) -> set[int]:
+    """
+    Find for as many as possible of some times a span of its own that has a part of it.
+
+    @return: the keys of those that have one.
+    """
+    owners: dict[int, int] = {}
+
+    def find(key: int, tried: set[int]) -> bool:
+        first, last = ends[key]
+        for place, (since, until) in enumerate(spans):
+            if place not in tried and since <= last and first <= until:
+                tried.add(place)
+                if place not in owners or find(owners[place], tried):
+                    owners[place] = key
+                    return True
+        return False
+
+    return {key for key in ends if find(key, set())}
 
 
 def _read(peer: Peer, findings: Findings) -> dict[str, StreamEntry]:

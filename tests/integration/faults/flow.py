@@ -139,13 +139,15 @@ class Flow:
 
     def stop(self) -> None:
         """
-        Carry nothing any more.
+        Carry nothing any more. What still comes is read and dropped, so that the end
+        of the source is not missed.
         """
         self._over = True
         self._queue.clear()
         self._queued = 0
         if self._call is not None and self._call.active():
             self._call.cancel()
+        self._judge()
 
     def clear(self) -> None:
         """
@@ -238,7 +240,7 @@ class Flow:
         if source is None or self._source_gone:
             return
         pause = (self._sink_full or self._queued >= _MOST_QUEUED) and not (
-            self.weather.swallow
+            self.weather.swallow or self._over
         )
         if pause and not self._paused:
             self._paused = True

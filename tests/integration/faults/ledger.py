@@ -30,9 +30,23 @@ from reitunnel.interfaces import (
     IStream,
     ITunnel,
 )
+from tests.integration.programs.census import take
 
 NAME = "fault-ledger"
 """What configuration files call the hook."""
+
+_LINK = "reitunnel.relay.link.Link"
+_DATA_LINK = "reitunnel.relay.data_link.DataLink"
+_SESSION = "reitunnel.relay.mux.Mux"
+_PIPE = "reitunnel.relay.pipes.Pipe"
+_OF_STREAMS = (
+    "reitunnel.relay.stream.StreamTransport",
+    "reitunnel.relay.direct.DirectPath",
+    "reitunnel.relay.pump.SocketEnd",
+    "reitunnel.relay.records.StreamRecord",
+    "reitunnel.relay.splice.Splice",
+)
+"""What is there as long as there are streams."""
 
 DROPIN = """\
 from tests.integration.faults.ledger import LedgerFactory
@@ -131,11 +145,17 @@ class LedgerHook(BaseHook):
         self._reactor.callFromThread(self._write_state)
 
     def _write_state(self) -> None:
+        census = take(self._reactor)
+        data_links = census.count(_DATA_LINK)
         self._write(
             "state",
-            delayed=len(self._reactor.getDelayedCalls()),
-            readers=len(self._reactor.getReaders()),
-            writers=len(self._reactor.getWriters()),
+            descriptors=census.descriptors,
+            delayed=census.delayed_calls,
+            data_links=data_links,
+            other_links=census.count(_LINK) - data_links,
+            sessions=census.count(_SESSION),
+            pipes=census.count(_PIPE),
+            streams=sum(map(census.count, _OF_STREAMS)),
         )
 
     def _write(self, event: str, **fields: Any) -> None:

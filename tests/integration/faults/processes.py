@@ -109,19 +109,6 @@ class Peer:
 
     # What it holds.
 
-    def descriptors(self) -> tuple[int, int]:
-        """
-        How many file descriptors it has: pipes, of which some are kept for streams to
-        come, and all others.
-        """
-        pipes = others = 0
-        for each in Path(f"/proc/{self.running.pid}/fd").iterdir():
-            if os.readlink(each).startswith("pipe:"):
-                pipes += 1
-            else:
-                others += 1
-        return pipes, others
-
     def memory(self) -> int:
         """
         How many bytes of memory it has resident.
@@ -132,7 +119,7 @@ class Peer:
 
     async def state(self) -> dict[str, int]:
         """
-        Ask it how many delayed calls, readers and writers it has.
+        Ask it what it holds, see L{LedgerHook}.
         """
         before = len(self.book().states)
         os.kill(self.running.pid, STATE_SIGNAL)

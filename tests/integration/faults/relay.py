@@ -43,6 +43,8 @@ class _Half(Protocol):
         """
         self.there = False
         self.lost = False
+        # Whether its peer was told, by a fault, that no more comes.
+        self.told_end = False
         self.port = 0
         self._connection = connection
         self.outgoing = outgoing
@@ -59,9 +61,10 @@ class _Half(Protocol):
 
     def readConnectionLost(self) -> None:
         self.outgoing.end()
-        if self._connection.silent:
+        if self._connection.silent or self.told_end:
             # It has given up. What is said here may never reach it, so that it may
-            # never show in another way that it has closed altogether.
+            # never show in another way that it has closed altogether; or nothing more
+            # is said here, and so both directions are at their end.
             self.close()
 
     def writeConnectionLost(self) -> None:
@@ -93,6 +96,7 @@ class _Half(Protocol):
         Send a FIN, and read on.
         """
         if self.there and not self.lost:
+            self.told_end = True
             self.transport.unregisterProducer()
             self.transport.loseWriteConnection()
 

@@ -41,6 +41,11 @@ _PATIENCE: Final = 60.0
 """How long streams may take to end once no fault comes any more."""
 _KEPT_PIPES: Final = 32
 """How many empty pipes a process keeps at most."""
+_CALLS_EACH: Final = {True: 3, False: 2}
+"""
+How many delayed calls an idle data link has: its heartbeat's two, and on the server
+its retirement.
+"""
 _SLACK: Final = 48 << 20
 """How many bytes of memory a process may have more than before."""
 
@@ -73,14 +78,25 @@ class SoakPlan:
 @dataclass
 class Held:
     """
-    What a process holds when it is idle.
+    What a process holds when it is idle. How many data links are idle, and how many
+    pipes are kept, is chance.
+
+    @ivar data_links: how many data links.
+    @ivar pipes: how many pipes.
+    @ivar descriptors: how many besides those of links and pipes.
+    @ivar delayed: how many delayed calls besides those of data links.
+    @ivar other_links: how many links that are no data links.
+    @ivar streams: how many objects that streams are made of.
     """
 
-    pid: int
+    data_links: int
     pipes: int
     descriptors: int
-    memory: int
     delayed: int
+    other_links: int
+    sessions: int
+    streams: int
+    memory: int
 
 
 @dataclass
@@ -89,6 +105,7 @@ class Outcome:
     What came of it.
 
     @ivar wrong: what must not be; empty if all is well.
+    @ivar history: what was done, and when.
     """
 
     plan: SoakPlan
@@ -96,6 +113,7 @@ class Outcome:
     records: list[Record]
     resets: Counter[str]
     wrong: list[str] = field(default_factory=list)
+    history: list[str] = field(default_factory=list)
 
     @property
     def survived(self) -> int:
@@ -186,7 +204,7 @@ class Soak:
         for route in world.routes:
             await self._warm_up(route)
         await self._all_over()
-        before = [await self._held(peer) for peer in self._peers]
+        before = [await self._at_rest(peer) for peer in self._peers]
         self._say("faults come")
         self._feeding = True
         feeders = [
@@ -212,7 +230,7 @@ class Soak:
         self._say("all is settled")
         wrong += await world.finish()
         wrong += self._striker.tally.unfound
-        findings = audit(world, self._routes_of, self._striker.excused, plan.resumes)
+        findings = audit(world, self._routes_of, self._striker, plan.resumes)
         records = list(world.truth.records.values())
         return Outcome(
             plan,
@@ -220,7 +238,18 @@ class Soak:
             records,
             findings.resets,
             [*wrong, *world.truth.complaints(), *findings.wrong],
+            self._history(),
         )
+
+    def _history(self) -> list[str]:
+        """
+        Say what is needed to understand what went wrong.
+        """
+        return self._striker.history + [
+            f"{strike.route.name}: data link from {connection.server_port}: may break "
+            f"off after {strike.since:.3f}, lost: {connection.lost_at}"
+            for connection, strike in self._striker.struck.items()
+        ]
 
     @property
     def _peers(self) -> list[Peer]:
@@ -245,15 +274,6 @@ class Soak:
             if not await self._stream(route, order):
                 # Nobody listens there now.
                 await pause(_LOOK_AGAIN)
-
-    @property
-    def _idle_links(self) -> int:
-        """
-        How many data links are idle when all pools are full, which they may not have
-        been at the beginning.
-        """
-        size = int(self._plan.terms.client["pool_size"])
-        return size * sum(route.carrier != "mux" for route in self._world.routes)
 
     def _number(self) -> int:
         self._next += 1
@@ -303,9 +323,44 @@ class Soak:
 
     async def _held(self, peer: Peer) -> Held:
         state = await peer.state()
-        pipes, others = peer.descriptors()
-        pid = peer.running.pid
-        return Held(pid, pipes, others, peer.memory(), state["delayed"])
+        data_links, pipes = state["data_links"], state["pipes"]
+        each = _CALLS_EACH[peer is self._world.server]
+        return Held(
+            data_links=data_links,
+            pipes=pipes,
+            descriptors=state["descriptors"] - data_links - 2 * pipes,
+            delayed=state["delayed"] - each * data_links,
+            other_links=state["other_links"],
+            sessions=state["sessions"],
+            streams=state["streams"],
+            memory=peer.memory(),
+        )
+
+    async def _at_rest(self, peer: Peer) -> Held:
+        """
+        Wait until a process has nothing of any stream, and, unless that takes long
+        because some were lost, all its data links.
+        """
+        begun = reactor.seconds()
+        while True:
+            now, waited = await self._held(peer), reactor.seconds() - begun
+            full = now.data_links == self._most_links(peer)
+            if not now.streams and (full or waited > _PATIENCE / 4):
+                return now
+            if waited > _PATIENCE:
+                raise AssertionError(f"{peer.name} does not come to rest: {now}")
+            await pause(0.2)
+
+    def _most_links(self, peer: Peer) -> int:
+        """
+        How many idle data links a process has at most.
+        """
+        size = int(self._plan.terms.client["pool_size"])
+        return size * sum(
+            route.carrier != "mux"
+            for route in self._world.routes
+            if peer in (self._world.server, route.client)
+        )
 
     async def _settled(self, old: Held, peer: Peer) -> list[str]:
         """
@@ -316,27 +371,29 @@ class Soak:
         deadline = reactor.seconds() + _PATIENCE
         while True:
             now = await self._held(peer)
-            more = _more(peer.name, old, now, self._idle_links)
+            more = _more(peer.name, old, now, self._most_links(peer))
             if not more or reactor.seconds() > deadline:
                 return more
             await pause(0.5)
 
 
-def _more(name: str, old: Held, now: Held, links: int) -> list[str]:
-    """
-    @param links: how many idle data links may have come since.
-    """
-    more: list[str] = []
+def _more(name: str, old: Held, now: Held, most_links: int) -> list[str]:
     # A pool that waits before it dials again has a call for that.
-    for what, before, after, slack in (
-        ("ends of pipes", old.pipes, now.pipes, 2 * _KEPT_PIPES),
-        ("descriptors", old.descriptors, now.descriptors, links),
-        ("delayed calls", old.delayed, now.delayed, 1 + 3 * links),
-        ("bytes of memory", old.memory, now.memory, _SLACK),
-    ):
-        if after > before + slack:
-            more.append(f"{name} has {after} {what}, {before} before")
-    return more
+    waits = int(now.data_links < most_links)
+    return [
+        f"{name} has {after} {what}, {most} at most before"
+        for what, most, after in (
+            ("data links", most_links, now.data_links),
+            ("pipes", _KEPT_PIPES, now.pipes),
+            ("other descriptors", old.descriptors, now.descriptors),
+            ("other delayed calls", old.delayed + waits, now.delayed),
+            ("links that are no data links", old.other_links, now.other_links),
+            ("sessions", old.sessions, now.sessions),
+            ("parts of streams", old.streams, now.streams),
+            ("bytes of memory", old.memory + _SLACK, now.memory),
+        )
+        if after > most
+    ]
 
 
 def _parse(arguments: Sequence[str]) -> SoakPlan:
@@ -382,7 +439,8 @@ async def _main(plan: SoakPlan) -> None:
     for line in outcome.lines():
         sys.stdout.write(f"{line}\n")
     if outcome.wrong:
-        sys.stdout.write(f"ledgers and configurations: {directory}\n")
+        (directory / "history").write_text("\n".join(outcome.history))
+        sys.stdout.write(f"history, ledgers, configurations: {directory}\n")
         raise SystemExit(1)
     rmtree(directory)
 

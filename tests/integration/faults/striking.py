@@ -5,7 +5,7 @@ Strikes with faults, and keeps count of what they did to links and streams.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Coroutine
+from collections.abc import Coroutine, Iterable
 from dataclasses import dataclass, field
 from typing import Any, Final
 
@@ -61,13 +61,28 @@ class Outage:
     waiting: set[int]
 
 
+@dataclass
+class Strike:
+    """
+    What was done to a data link.
+
+    @ivar since: since when its stream may be reset, if that may be before it is seen
+        to die.
+    """
+
+    route: Route
+    since: float
+
+
 class Striker:
     """
     Does what a plan says to a world.
 
     @ivar tally: what was done.
-    @ivar excused: the streams that may be reset for another reason than a lost
-        control link, by number: their process was killed, or their data link struck.
+    @ivar killed: the numbers of the streams one of whose processes was killed.
+    @ivar struck: the data links that were struck, or had an end that was stopped for
+        a while: with each that has died, one stream may have.
+    @ivar history: what was done, and when, a line each.
     """
 
     def __init__(self, world: World, routes_of: dict[int, Route]) -> None:
@@ -75,7 +90,9 @@ class Striker:
         @param routes_of: the route of each stream, by number.
         """
         self.tally = Tally()
-        self.excused: dict[int, str] = {}
+        self.killed: set[int] = set()
+        self.struck: dict[Connection, Strike] = {}
+        self.history: list[str] = []
         self._world = world
         self._routes_of = routes_of
         self._outages: list[Outage] = []
@@ -88,6 +105,7 @@ class Striker:
         Strike, and do not wait until it is over.
         """
         route = self._world.routes[fault.route % len(self._world.routes)]
+        self.history.append(f"{reactor.seconds():.3f} {route.name} {fault}")
         self._keep(self._strike(fault, route))
 
     async def calm(self) -> None:
@@ -109,20 +127,6 @@ class Striker:
         lasting = Deferred.fromCoroutine(doing)
         self._lasting.add(lasting)
         lasting.addBoth(self._over, lasting)
-
-    async def _excuse_until_gone(
-        self, route: Route, data_links: list[Connection]
-    ) -> None:
-        """
-        Excuse the streams too that are given a data link that was struck, before its
-        ends have found that out.
-        """
-        deadline = reactor.seconds() + _LONGEST_SILENCE
-        while reactor.seconds() < deadline and not all(
-            each.gone for each in data_links
-        ):
-            await pause(0.1)
-            self._excuse(route, "data link")
 
     def _over(self, result: Any, lasting: Deferred[Any]) -> Any:
         self._lasting.discard(lasting)
@@ -156,13 +160,10 @@ class Striker:
         control = self._world.control(route)
         self.tally.faults[kind.value] += 1
         outage: Outage | None = None
-        if kind not in HARMLESS:
-            if control is None or control in chosen:
-                outage = self._outage(route)
-            data_links = [each for each in chosen if each is not control]
-            if data_links:
-                self._excuse(route, "data link")
-                self._keep(self._excuse_until_gone(route, data_links))
+        if kind not in HARMLESS and (control is None or control in chosen):
+            outage = self._outage(route)
+        # An idle one may die of being slow, too.
+        self._strike_data_links(route, chosen, kills=kind not in HARMLESS)
         for connection in chosen:
             self._harm_one(kind, fault, connection)
         if outage is not None and kind not in (Kind.CORRUPT, Kind.REPLAY):
@@ -246,7 +247,7 @@ class Striker:
             return
         self.tally.faults[fault.kind.value] += 1
         outage = self._outage(route)
-        self._excuse(route, "data link")
+        self._strike_data_links(route, route.relay.connections, kills=True)
         route.relay.refusing = True
         for connection in tuple(route.relay.connections):
             connection.reset()
@@ -263,7 +264,7 @@ class Striker:
         # It may be stopped for longer than the heartbeat allows, or not.
         struck = self._struck_by(fault, route)
         for each in struck:
-            self._excuse(each, "data link")
+            self._strike_data_links(each, each.relay.connections, kills=False)
         peer.freeze()
         await pause(fault.seconds)
         peer.thaw()
@@ -275,10 +276,10 @@ class Striker:
             return
         self.tally.faults[fault.kind.value] += 1
         self._busy.add(peer.name)
-        self._crash(fault, route)
+        begun = reactor.seconds()
         await peer.kill()
-        # Some may have come in the meantime.
-        self._crash(fault, route)
+        # Some may have come, and ended, in the meantime.
+        self._crash(fault, route, begun)
         if fault.where is Where.SERVER:
             await self._world.start_server()
         else:
@@ -287,14 +288,20 @@ class Striker:
             self.tally.serving.append(reactor.seconds() - begun)
         self._busy.discard(peer.name)
 
-    def _crash(self, fault: Fault, route: Route) -> None:
+    def _crash(self, fault: Fault, route: Route, begun: float) -> None:
+        """
+        A process is killed.
+
+        @param begun: since when.
+        """
         end = "visitor" if fault.where is Where.SERVER else "target"
         if end == "target":
             self._world.truth.crashed_at = reactor.seconds()
         for each in self._struck_by(fault, route):
-            self._excuse(each, "killed")
-            for record in self._streams(each):
-                record.crashed.add(end)
+            for number, record in self._world.truth.records.items():
+                if self._routes_of[number] is each and record.over_at[1] >= begun:
+                    self.killed.add(number)
+                    record.crashed.add(end)
 
     def _struck_by(self, fault: Fault, route: Route) -> list[Route]:
         return self._world.routes if fault.where is Where.SERVER else [route]
@@ -306,10 +313,15 @@ class Striker:
             if self._routes_of.get(record.order.number) is route
         ]
 
-    def _excuse(self, route: Route, why: str) -> None:
-        for record in self._streams(route):
-            if why == "killed" or route.carrier != "mux":
-                self.excused.setdefault(record.order.number, why)
+    def _strike_data_links(
+        self, route: Route, chosen: Iterable[Connection], *, kills: bool
+    ) -> None:
+        control = self._world.control(route)
+        since = reactor.seconds() if kills else float("inf")
+        for connection in chosen:
+            if connection is not control:
+                strike = self.struck.setdefault(connection, Strike(route, since))
+                strike.since = min(strike.since, since)
 
     def _outage(self, route: Route) -> Outage:
         self.tally.outages += 1

@@ -122,6 +122,30 @@ class RelayTests(TestCase):
         await client.got(5)
         self.assertFalse(client.finished.called)
 
+    async def test_half_close_and_the_other_half(self) -> None:
+        """
+        An end that is told that no more comes, and then says so itself, is done.
+        """
+        client, server, connection = await self.connect()
+        connection.half_close(down=True)
+        await client.finished
+        client.transport.loseConnection()
+        await server.finished
+        await until(lambda: connection.gone)
+        self.assertEqual({"client", "server"}, set(connection.lost_at))
+
+    async def test_half_close_of_a_full_direction(self) -> None:
+        """
+        The end of one whose bytes were not read is seen.
+        """
+        client, server, connection = await self.connect()
+        server.transport.pauseProducing()
+        client.transport.write(b"x" * 20_000_000)
+        await until(lambda: "paused True" in str(connection.up))
+        connection.half_close(up=True, down=True)
+        client.transport.abortConnection()
+        await until(lambda: connection.gone)
+
     async def swallows(
         self, hole: Callable[[Connection], None], *, up: bool, down: bool
     ) -> None:

@@ -11,7 +11,7 @@ from tempfile import mkdtemp
 
 from twisted.trial.unittest import TestCase
 
-from tests.integration.faults.plan import Kind
+from tests.integration.faults.plan import LINK_KINDS, Kind
 from tests.integration.faults.soak import Outcome, Soak, SoakPlan
 from tests.integration.faults.world import CARRIERS, QUICK, TRANSPORTS
 
@@ -26,6 +26,13 @@ class SoakTests(TestCase):
         self.addCleanup(rmtree, directory)
         return await Soak(plan, directory).run()
 
+    def check(self, outcome: Outcome) -> None:
+        """
+        See that nothing is wrong.
+        """
+        said = "\n".join([*outcome.lines(), *outcome.history])
+        self.assertEqual([], outcome.wrong, said)
+
     async def test_everything(self) -> None:
         """
         Whatever goes wrong, no end of a stream takes a part for the whole or gets
@@ -34,11 +41,30 @@ class SoakTests(TestCase):
         """
         ways = tuple((each, carrier) for each in TRANSPORTS for carrier in CARRIERS)
         outcome = await self.soak(
-            SoakPlan(seconds=20, seed=_SEED, ways=ways, streams=2)
+            SoakPlan(seconds=12, seed=_SEED, ways=ways, streams=2, resumes=True)
         )
-        self.assertEqual([], outcome.wrong, "\n".join(outcome.lines()))
+        self.check(outcome)
         self.assertGreater(outcome.tally.outages, 0)
         self.assertGreater(sum(each.complete for each in outcome.records), 0)
+
+    async def test_outages(self) -> None:
+        """
+        As long as both processes live, no stream on the control link is lost, however
+        often the link is.
+        """
+        outcome = await self.soak(
+            SoakPlan(
+                seconds=6,
+                seed=_SEED,
+                ways=(("tls", "mux"), ("ws", "mux")),
+                every=0.25,
+                kinds=LINK_KINDS,
+                resumes=True,
+            )
+        )
+        self.check(outcome)
+        self.assertGreater(outcome.survived, 0)
+        self.assertTrue(all(each.complete for each in outcome.records), outcome.resets)
 
     async def test_no_harm(self) -> None:
         """
@@ -46,7 +72,7 @@ class SoakTests(TestCase):
         """
         outcome = await self.soak(
             SoakPlan(
-                seconds=5,
+                seconds=3,
                 seed=_SEED,
                 ways=(("tls", "mux"), ("tcp", "auto")),
                 kinds=(Kind.DELAY, Kind.LIMIT),
@@ -54,6 +80,6 @@ class SoakTests(TestCase):
                 terms=replace(QUICK, both={}),
             )
         )
-        self.assertEqual([], outcome.wrong, "\n".join(outcome.lines()))
+        self.check(outcome)
         self.assertTrue(all(each.complete for each in outcome.records), outcome.resets)
         self.assertGreater(outcome.tally.faults.total(), 0)

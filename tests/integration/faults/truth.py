@@ -171,6 +171,15 @@ class Record:
             self.target is not None and self.target.fate is Fate.COMPLETE
         )
 
+    @property
+    def over_at(self) -> tuple[float, float]:
+        """
+        When the first and the last of its ends were closed.
+        """
+        ends = (self.visitor, self.target)
+        times = [end.over_at for end in ends if end is not None]
+        return min(times), max(times)
+
     def complaints(self) -> list[str]:
         """
         Say what must not be: an end that took a part for the whole, or other bytes.
@@ -201,6 +210,7 @@ class Talker(Protocol):
     @ivar cut_short: whether it was an end that came too soon, after nothing but right
         bytes.
     @ivar last_moved: when bytes came last.
+    @ivar over_at: when it ended.
     """
 
     transport: IHalfCloseTransport
@@ -215,6 +225,7 @@ class Talker(Protocol):
         self.complaint = ""
         self.cut_short = False
         self.last_moved = 0.0
+        self.over_at = float("inf")
         self.on_over: Callable[[], None] = _nothing
         self.on_moved: Callable[[Talker], None] = _ignore
         self._clock = clock
@@ -271,6 +282,7 @@ class Talker(Protocol):
     def connectionLost(self, reason: Failure = connectionDone) -> None:
         if self._call is not None and self._call.active():
             self._call.cancel()
+        self.over_at = self._clock.seconds()
         if self.fate is Fate.OPEN:
             orderly = reason.check(ConnectionDone) is not None
             if orderly and self._finished and self._ended:

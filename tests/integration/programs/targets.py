@@ -10,6 +10,7 @@ import os
 import pwd
 import re
 import shlex
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from signal import Signals
@@ -74,9 +75,11 @@ class SecureShell:
     login: str
 
 
-async def start_sshd(case: ProgramTestCase) -> SecureShell:
+async def start_sshd(case: ProgramTestCase, inside: Sequence[str] = ()) -> SecureShell:
     """
     Start an sshd that lets in whoever runs the tests, by a key of its own.
+
+    @param inside: a command that runs it somewhere else.
     """
     directory = case.directory / "sshd"
     directory.mkdir()
@@ -99,7 +102,7 @@ async def start_sshd(case: ProgramTestCase) -> SecureShell:
         "PermitRootLogin prohibit-password\nPrintMotd no\nPrintLastLog no\n"
         "UseDNS no\nSubsystem sftp internal-sftp\n"
     )
-    sshd = case.start(require_program("sshd"), "-D", "-e", "-f", config)
+    sshd = case.start(*inside, require_program("sshd"), "-D", "-e", "-f", config)
     await sshd.wait_for("Server listening on")
     options = (
         ("IdentityFile", str(directory / "user_key")),
