@@ -152,6 +152,8 @@ class Client(Waiting, Reloading, Service):
             )
         if session.draining or not self.running:
             return "nothing new is taken"
+        if not session.link_up:
+            return "the link is lost"
         missing = sum(wanted.address is None for wanted in self.wanted)
         return (
             f"{missing} of {len(self.wanted)} tunnels are not open" if missing else ""
@@ -394,9 +396,10 @@ class Client(Waiting, Reloading, Service):
         count, seconds = session.streams, self.config.timeouts.drain
         if count and seconds:
             self._log.info(
-                "waiting up to {seconds} s for {count} streams",
+                "waiting up to {seconds:g} s for {count} {streams}",
                 seconds=seconds,
                 count=count,
+                streams="stream" if count == 1 else "streams",
             )
             self._drained = Deferred()
             patience = self.reactor.callLater(seconds, self._drained.callback, None)

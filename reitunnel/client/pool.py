@@ -60,6 +60,7 @@ class LinkPool:
         heartbeat_timeout: float,
         word_timeout: float,
         link_made: Callable[[Link], None],
+        link_up: Callable[[], bool],
     ) -> None:
         """
         @param endpoint: dials links to the server.
@@ -70,6 +71,8 @@ class LinkPool:
         @param word_timeout: how much later than a stream's bytes the word on the
             control link may come, in seconds.
         @param link_made: told of each link when it is connected.
+        @param link_up: says whether the control link is there. While it is not, that
+            data links are not either is no news.
         """
         self._clock = clock
         self._endpoint = endpoint
@@ -81,6 +84,7 @@ class LinkPool:
         self._heartbeat_timeout = heartbeat_timeout
         self._word_timeout = word_timeout
         self._link_made = link_made
+        self._link_up = link_up
         self._idle: dict[int, DataLink] = {}
         self._open = 0
         self._dialling: set[Deferred[None]] = set()
@@ -88,6 +92,7 @@ class LinkPool:
         self._delay = 0.0
         self._last_failure = 0.0
         self._retry: IDelayedCall | None = None
+        self._complained = False
         self._dials = False
 
     @property
@@ -219,10 +224,12 @@ class LinkPool:
         now = self._clock.seconds()
         if now - self._last_failure > 2 * self._delay + _SETTLED:
             self._delay = 0.0
+            self._complained = False
         self._last_failure = now
         if self._retry is not None:
             return
-        if not self._delay:
+        if not self._complained and self._link_up():
+            self._complained = True
             self._log.info(
                 "no data link: {reason}; streams stay on the control link",
                 reason=reason,

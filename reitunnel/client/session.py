@@ -142,6 +142,7 @@ class ClientSession:
                 heartbeat_timeout=self.mux.heartbeat.timeout,
                 word_timeout=self.mux.heartbeat.timeout + self._grace,
                 link_made=client.link_made,
+                link_up=lambda: self.link_up,
             )
         self._deciding: Asking[Opened] | None = None
         self._owed = Owed(self._tell, lambda: None)
@@ -407,7 +408,7 @@ class ClientSession:
         self._detached_at = self.client.reactor.seconds()
         self.client.link_lost(reason)
         self._log.info(
-            "the link to {server}: {reason}; streams wait up to {seconds:g} s for it",
+            "server {server}: {reason}; streams wait up to {seconds:g} s for it",
             server=self.client.config.server,
             reason=reason,
             seconds=self.mux.grace,

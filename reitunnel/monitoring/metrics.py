@@ -149,7 +149,15 @@ class _Tunnels(Collector):
         yield GaugeMetricFamily(
             "reitunnel_links_full",
             "Control links that take nothing more at the moment",
-            sum(not session.mux.link.writable for session in sessions),
+            sum(
+                session.link_up and not session.mux.link.writable
+                for session in sessions
+            ),
+        )
+        yield GaugeMetricFamily(
+            "reitunnel_links_lost",
+            "Sessions that wait for another control link",
+            sum(not session.link_up for session in sessions),
         )
         yield _by(
             "reitunnel_round_trip_seconds",

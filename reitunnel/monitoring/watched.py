@@ -55,6 +55,12 @@ class WatchedSession(Structural):
     mux: Mux
 
     @property
+    def link_up(self) -> bool:
+        """
+        Whether the control link is there.
+        """
+
+    @property
     def tunnels(self) -> Sequence[ITunnel]:
         """
         Its open tunnels.

@@ -83,8 +83,8 @@ class Resuming:
         if session is None or not proved:
             raise AuthenticationFailed(
                 "no such session",
-                f"session {resume.session.hex()} cannot be resumed: "
-                + ("no such session" if session is None else "the proof is wrong"),
+                f"session {resume.session.hex()}, to be resumed, "
+                + ("is not there" if session is None else "is proved wrongly"),
             )
         objection = authenticator.objection(session.grounds, self._facts)
         if objection:

@@ -409,11 +409,13 @@ class Server(Starting, Reloading, Service):
         Wait for the streams to end, as long as C{timeouts.drain} allows.
         """
         seconds = self.config.timeouts.drain
-        if self.visitors.used and seconds:
+        count = self.visitors.used
+        if count and seconds:
             self._log.info(
-                "waiting up to {seconds} s for {count} streams",
+                "waiting up to {seconds:g} s for {count} {streams}",
                 seconds=seconds,
-                count=self.visitors.used,
+                count=count,
+                streams="stream" if count == 1 else "streams",
             )
             self._drained = Deferred()
             patience = self.reactor.callLater(seconds, self._drained.callback, None)

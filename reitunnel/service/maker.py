@@ -10,13 +10,13 @@ import sys
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
-from typing import Any
+from typing import Any, Final
 
 from twisted.application.service import IService
 from twisted.internet.defer import Deferred
 from twisted.python.usage import UsageError
 
-from reitunnel.config import ClientConfig, ServerConfig
+from reitunnel.config import ClientConfig, Monitoring, ServerConfig, changed_keys
 from reitunnel.errors import ReitunnelError, hide_tokens
 from reitunnel.monitoring import Monitor, MonitoredService, Watched
 from reitunnel.service.building import build_client, build_server
@@ -38,6 +38,13 @@ from reitunnel.service.notices import Notices
 from reitunnel.service.options import ClientOptions, ServerOptions, ServiceOptions
 from reitunnel.service.program import Program, SignalHandler, Terminal
 from reitunnel.service.reloading import Reloader
+
+_UNTIL_RESTART: Final = (
+    "these keys have changed and stay as they were until a restart: {keys}"
+)
+_FROM_THE_NEXT_SESSION: Final = (
+    "these keys have changed and hold from the next session on: {keys}"
+)
 
 
 class Options(ServiceOptions):
@@ -103,11 +110,14 @@ def make_program(reactor: Any, options: ServiceOptions, exit_code: ExitCode) -> 
         observer = log_observer(reactor, twistd, config.log_format, config.log_level)
     notices = Notices(reactor, run.status)
 
-    async def reload() -> Sequence[str]:
+    async def reload() -> Mapping[str, Sequence[str]]:
         changed, kept = await run.reload()
         if observer is not None:
             observer.change(changed.log_format, changed.log_level)
-        return kept
+        monitoring = _changed_monitoring(run.config.monitoring, changed.monitoring)
+        if run.kept == _UNTIL_RESTART:
+            return {_UNTIL_RESTART: [*kept, *monitoring]}
+        return {run.kept: kept, _UNTIL_RESTART: monitoring}
 
     hide_traceback_of_not_started()
     return Program(
@@ -122,7 +132,7 @@ def make_program(reactor: Any, options: ServiceOptions, exit_code: ExitCode) -> 
         stop_now=run.stop_now,
         ready=run.ready,
         notices=notices,
-        reloader=Reloader(reload, run.kept, notices),
+        reloader=Reloader(reload, notices),
     )
 
 
@@ -164,7 +174,7 @@ def _server_run(reactor: Any, options: ServerOptions) -> _Run:
         server.stop_now,
         lambda: server.status,
         reload,
-        "these keys have changed and stay as they were until a restart: {keys}",
+        _UNTIL_RESTART,
     )
 
 
@@ -185,7 +195,7 @@ def _client_run(reactor: Any, options: ClientOptions) -> _Run:
         client.stop_now,
         lambda: client.status,
         reload,
-        "these keys have changed and hold from the next session on: {keys}",
+        _FROM_THE_NEXT_SESSION,
     )
 
 
@@ -193,6 +203,14 @@ def _trouble_of_both(
     monitored: MonitoredService, trouble: Callable[[], Deferred[Any]]
 ) -> Deferred[Any]:
     return monitored.when_trouble(trouble())
+
+
+def _changed_monitoring(former: Monitoring, new: Monitoring) -> list[str]:
+    """
+    Name what the monitor, which listens since the start, was told otherwise then.
+    """
+    keys = Monitoring.__struct_fields__
+    return [f"monitoring.{key}" for key in changed_keys(former, new, keys)]
 
 
 def _set_no_handler(number: int, handler: SignalHandler) -> None:

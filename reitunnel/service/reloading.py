@@ -4,7 +4,7 @@ Reloads the configuration of a running program, once at a time.
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 
 from twisted.internet.defer import Deferred
 from twisted.logger import Logger
@@ -24,18 +24,16 @@ class Reloader:
 
     def __init__(
         self,
-        apply: Callable[[], Awaitable[Sequence[str]]],
-        kept: str,
+        apply: Callable[[], Awaitable[Mapping[str, Sequence[str]]]],
         notices: Notices,
     ) -> None:
         """
         @param apply: reads the configuration and takes it over; gives the keys that
-            have changed and do not hold yet.
-        @param kept: what there is to say of these, with the field C{keys}.
+            have changed and do not hold yet, by what there is to say of them, with
+            the field C{keys}.
         @param notices: told as well.
         """
         self._apply = apply
-        self._kept = kept
         self._notices = notices
         self._busy = False
         self._again = False
@@ -83,6 +81,7 @@ class Reloader:
             self._log.failure("not reloaded")
             return f"{type(error).__name__}"
         self._log.info("the configuration is reloaded")
-        if kept:
-            self._log.warn(self._kept, keys=", ".join(kept))
+        for said, keys in kept.items():
+            if keys:
+                self._log.warn(said, keys=", ".join(keys))
         return ""

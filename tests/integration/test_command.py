@@ -194,7 +194,7 @@ class StopTests(CommandTestCase):
         client = self.start(*REITUNNEL, "client", url, "-R", f"0:127.0.0.1:{target}")
         await self.visit(int((await client.wait_for(PUBLIC))[1]))
         server.signal("INT")
-        await server.wait_for("waiting up to 3600.0 s for 1 streams")
+        await server.wait_for("waiting up to 3600 s for 1 stream")
         finished = await server.stop("INT")
         self.assertIn("SIGINT: not waiting any longer", finished.out)
         # The end of an orderly stop: hooks are told before it.

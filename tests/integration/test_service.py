@@ -73,7 +73,7 @@ class DrainTests(CommandTestCase):
             visitors += [visitor for _, visitor in await DeferredList(coming)]
         running = programs[stopped]
         running.signal("TERM")
-        await running.wait_for(f"waiting up to 600.0 s for {STREAMS} streams")
+        await running.wait_for(f"waiting up to 600 s for {STREAMS} streams")
         await programs["client"].wait_for(
             "the server says: the server is stopping"
             if stopped == "server"
@@ -128,7 +128,7 @@ class DrainTests(CommandTestCase):
             await self.visit(self.port)
             running = programs[stopped]
             finished = await running.stop("TERM")
-            self.assertIn("waiting up to 0.3 s for 1 streams", finished.out)
+            self.assertIn("waiting up to 0.3 s for 1 stream", finished.out)
             self.assertEqual(0, finished.code, finished)
             programs[1 - stopped].signal("KILL")
 

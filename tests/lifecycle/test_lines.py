@@ -122,9 +122,7 @@ class StopLineTests(LineTestCase):
         return [line for line in lines if "waiting" in line]
 
     def test_patient(self) -> None:
-        self.assertEqual(
-            ["waiting up to 20.0 s for 1 streams"] * 2, self.stopping(20.0)
-        )
+        self.assertEqual(["waiting up to 20 s for 1 stream"] * 2, self.stopping(20.0))
 
     def test_at_once(self) -> None:
         """

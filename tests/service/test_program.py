@@ -246,9 +246,9 @@ class ProgramTests(SynchronousTestCase):
         asked: list[str] = []
         notices = Notices(self.reactor, lambda: "", {})
 
-        async def reload() -> list[str]:
+        async def reload() -> dict[str, list[str]]:
             asked.append("reload")
-            return []
+            return {}
 
         there = list(terminal)
         program = Program(
@@ -258,7 +258,7 @@ class ProgramTests(SynchronousTestCase):
             self.exit_code,
             set_handler=self.handlers.__setitem__,
             notices=notices,
-            reloader=Reloader(reload, "", notices),
+            reloader=Reloader(reload, notices),
             has_terminal=lambda: there.pop(0) if there else False,
         )
         program.privilegedStartService()

@@ -4,7 +4,7 @@ Tests of L{reitunnel.service.reloading}.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, cast
 
 from twisted.internet.defer import Deferred
@@ -19,16 +19,14 @@ from reitunnel.service.reloading import Reloader
 
 class ReloaderTests(SynchronousTestCase):
     def setUp(self) -> None:
-        self.running: list[Deferred[Sequence[str]]] = []
+        self.running: list[Deferred[Mapping[str, Sequence[str]]]] = []
         self.events: list[LogEvent] = []
         observer = cast(ILogObserver, self.events.append)
         globalLogPublisher.addObserver(observer)
         self.addCleanup(globalLogPublisher.removeObserver, observer)
-        self.reloader = Reloader(
-            self.apply, "later: {keys}", Notices(Clock(), lambda: "", {})
-        )
+        self.reloader = Reloader(self.apply, Notices(Clock(), lambda: "", {}))
 
-    def apply(self) -> Deferred[Sequence[str]]:
+    def apply(self) -> Deferred[Mapping[str, Sequence[str]]]:
         self.running.append(Deferred())
         return self.running[-1]
 
@@ -42,16 +40,18 @@ class ReloaderTests(SynchronousTestCase):
     def test_reload(self) -> None:
         self.reloader.ask()
         self.assertEqual([], self.said)
-        self.running[0].callback([])
+        self.running[0].callback({})
         self.assertEqual(["the configuration is reloaded"], self.said)
 
     def test_what_does_not_hold_yet(self) -> None:
         """
-        It is named in one line.
+        It is named in one line of each kind.
         """
         self.reloader.ask()
-        self.running[0].callback(["a.b", "c"])
-        self.assertEqual("later: a.b, c", self.said[-1])
+        self.running[0].callback(
+            {"later: {keys}": ["a.b", "c"], "soon: {keys}": [], "never: {keys}": ["d"]}
+        )
+        self.assertEqual(["later: a.b, c", "never: d"], self.said[1:])
 
     def test_mistakes(self) -> None:
         """
@@ -83,16 +83,16 @@ class ReloaderTests(SynchronousTestCase):
         for _ in range(3):
             self.reloader.ask()
         self.assertEqual(1, len(self.running))
-        self.running[0].callback([])
+        self.running[0].callback({})
         self.assertEqual(2, len(self.running))
-        self.running[1].callback([])
+        self.running[1].callback({})
         self.assertEqual(2, len(self.running))
 
     def test_stopping(self) -> None:
         self.reloader.ask()
         self.reloader.ask()
         self.reloader.stop()
-        self.running[0].callback([])
+        self.running[0].callback({})
         self.reloader.ask()
         self.assertEqual(1, len(self.running))
         self.assertEqual("stopping, so that nothing is reloaded", self.said[-1])
@@ -103,7 +103,7 @@ class ReloaderTests(SynchronousTestCase):
         """
 
         async def apply() -> Any:
-            return ()
+            return {}
 
-        Reloader(apply, "", Notices(Clock(), lambda: "", {})).ask()
+        Reloader(apply, Notices(Clock(), lambda: "", {})).ask()
         self.assertEqual(["the configuration is reloaded"], self.said)

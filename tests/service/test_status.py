@@ -63,6 +63,7 @@ def status_of(moved: int = 0, now: float = 1000.0) -> dict[str, Any]:
                 "peer": "192.0.2.1:4000",
                 "opened_at": 990.0,
                 "round_trip": 0.0125,
+                "link_up": True,
                 "link_full": True,
                 "draining": False,
                 "answers_queued": 0,
