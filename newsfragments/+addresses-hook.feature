@@ -1,0 +1,1 @@
+The `addresses` hook allows and denies clients and visitors by networks.

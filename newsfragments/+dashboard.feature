@@ -1,0 +1,1 @@
+`docs/monitoring` has a dashboard for Grafana and alert rules for Prometheus.

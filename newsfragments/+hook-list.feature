@@ -1,0 +1,1 @@
+`reitunnel hooks` lists the hooks that are installed, with their options.

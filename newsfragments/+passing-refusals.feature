@@ -1,0 +1,1 @@
+After `Refused("...", passing=True)` of a hook, a client asks again.

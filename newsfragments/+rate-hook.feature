@@ -1,0 +1,1 @@
+The `rate` hook limits how often clients and visitors connect.

@@ -1,0 +1,1 @@
+Clients resume their TLS session when they connect again, and for data links.
