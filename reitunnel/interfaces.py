@@ -4,7 +4,8 @@ Every zope Interface of Reitunnel.
 Three groups stand here: what links and streams are to their protocols
 (L{ILinkTransport} and its like, L{ITunnelTransport}), what hooks see (L{IServer},
 L{ISession}, L{ITunnel}, L{IStream}), and what hooks provide (L{IServerHook} and
-its like, L{IHookFactory}).
+its like, L{IHookFactory}). They stand in one room, however long, because they refer to
+each other, and so that there is one place to read for who provides or uses them.
 """
 
 from __future__ import annotations

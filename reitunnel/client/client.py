@@ -242,6 +242,8 @@ class Client(Waiting, Reloading, Service):
         if self._session is None:
             return f"not connected to {server}: {self._trouble or 'connecting'}"
         tunnels, streams = len(self.tunnels), self._session.streams
+        if not self._session.link_up:
+            return f"the link to {server} is lost, {streams} streams wait"
         return f"connected to {server}: {tunnels} tunnels, {streams} streams"
 
     # What sessions and tunnels ask and tell.

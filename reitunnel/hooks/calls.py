@@ -52,6 +52,7 @@ class PairedCalls:
     One hook's methods for an open and the close that answers it.
 
     @ivar hook: the hook's name, for people.
+    @ivar owner: the hook itself. A wrapper's methods may be those of another one.
     @ivar opens: asked to allow the open.
     @ivar closes: told of the close.
     @ivar opens_tally: counts the opens.
@@ -59,6 +60,7 @@ class PairedCalls:
     """
 
     hook: str
+    owner: object
     opens: Callable[..., object]
     closes: Callable[..., object]
     opens_tally: Tally
@@ -100,8 +102,7 @@ def owed_to(opened: Opened, hooks: Sequence[object]) -> tuple[Opened, Opened]:
     theirs: list[PairedCalls] = []
     others: list[PairedCalls] = []
     for calls in opened:
-        owner = getattr(calls.closes, "__self__", None)
-        (theirs if id(owner) in ids else others).append(calls)
+        (theirs if id(calls.owner) in ids else others).append(calls)
     return Opened(tuple(theirs)), Opened(tuple(others))
 
 
@@ -180,6 +181,7 @@ def inspect_hook(hook: object, tallies: Tallies) -> RegisteredHook:
             return None
         return PairedCalls(
             hook=name,
+            owner=hook,
             opens=getattr(hook, opens),
             closes=getattr(hook, closes),
             opens_tally=tallies.of(opens),

@@ -121,6 +121,8 @@ class Demo:
                 ca=certificates.authority,
                 token=Secret(token),
                 channel_binding="require",
+                # The site is small: data links would be of no use.
+                carrier="mux",
                 timeouts=ClientTimeouts(drain=0.0),
             ),
         )

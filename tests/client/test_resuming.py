@@ -114,6 +114,16 @@ class ResumeCase(SynchronousTestCase):
 
 
 class ResumedTests(ResumeCase):
+    def test_not_ready_meanwhile(self) -> None:
+        """
+        Visitors reach nobody until the link is back.
+        """
+        self.assertEqual("the link is lost", self.client.unready)
+        self.assertIn("is lost, 0 streams wait", self.client.status)
+        self.answer(self.sent)
+        self.assertNotEqual("the link is lost", self.client.unready)
+        self.assertIn("connected to ", self.client.status)
+
     def test_all_was_received(self) -> None:
         self.answer(self.sent)
         self.check_waits()

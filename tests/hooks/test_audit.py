@@ -96,6 +96,35 @@ class InterfaceTests(AuditTests):
         verifyObject(IHookFactory, AuditHookFactory())
 
 
+class ReloadTests(AuditTests):
+    def test_comes_and_goes(self) -> None:
+        """
+        A hook that a reload brings opens its file once; when it goes, all is written
+        and the file is closed.
+        """
+        hook = AuditHook(
+            AuditOptions(file=str(self.path), events=("server",)), self.new_threads
+        )
+        manager, server = HookManager(self.clock), FakeServer()
+        opened = self.successResultOf(
+            Deferred.fromCoroutine(manager.welcome([hook], server))
+        )
+        threads = self.threads
+        manager.replace([], [hook])
+        threads.run_all()
+        self.assertEqual(["server_start"], self.events())
+        manager.replace([hook], [])
+        manager.notify_server_stop(opened, server)
+        # Had it been attached again, it would have made other threads.
+        self.assertIs(threads, self.threads)
+        finishing = Deferred.fromCoroutine(manager.finish_removed())
+        self.assertNoResult(finishing)
+        threads.run_all()
+        self.successResultOf(finishing)
+        self.assertTrue(threads.stopped)
+        self.assertEqual(["server_start", "server_stop"], self.events())
+
+
 class OptionsTests(AuditTests):
     def mistake(self, **options: Any) -> str:
         error = self.assertRaises(

@@ -92,6 +92,8 @@ class PageTests(AskingTestCase):
         )
         [session] = status["sessions"]
         self.assertEqual("anonymous/laptop", session["client"])
+        self.assertTrue(session["link_up"])
+        self.assertFalse(session["link_full"])
         self.assertEqual({"idle": 10, "used": 0}, session["data_links"])
         [tunnel] = session["tunnels"]
         self.assertEqual("127.0.0.1:6000", tunnel["public"])

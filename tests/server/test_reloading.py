@@ -261,6 +261,39 @@ class ReloadTests(SynchronousTestCase):
         self.assertEqual(["server+"], self.pair.told_server.lines[:1])
         self.assertNotIn("server-", self.pair.told_server.lines)
 
+    def test_wrapped_hooks_are_told(self) -> None:
+        """
+        So is one in a wrapper, whose methods are its own.
+        """
+        settings = HookSettings(
+            name="logging",
+            options={"events": ["server_start", "server_stop"], "wrap": {"sample": 2}},
+        )
+        self.assertEqual(2, len(self.events_of(settings)))
+
+    def test_hook_with_a_timer(self) -> None:
+        """
+        A hook that goes finishes at once: it writes its last line, and no more.
+        """
+        exported: list[LogEvent] = []
+
+        def observe(event: LogEvent) -> None:
+            if "metrics_export" in str(event.get("log_namespace")):
+                exported.append(event)
+
+        observer = cast(ILogObserver, observe)
+        globalLogPublisher.addObserver(observer)
+        self.addCleanup(globalLogPublisher.removeObserver, observer)
+        settings = HookSettings(name="metrics", options={"log": True, "interval": 5.0})
+        self.reload(hooks=(settings,))
+        self.pair.open_tunnel("127.0.0.1:1", 9000)
+        self.pair.reactor.advance(5)
+        self.assertEqual(1, len(exported))
+        self.reload()
+        self.assertEqual(2, len(exported))
+        self.pair.reactor.advance(20)
+        self.assertEqual(2, len(exported))
+
     def test_refused_by_a_hook(self) -> None:
         """
         A new hook that does not let the server start is a refusal of all; those that

@@ -182,6 +182,16 @@ class TableTests(SynchronousTestCase):
         self.assertIn("and 1499 sessions more", shown)
         self.assertNotIn("TUNNEL", shown)
 
+    def test_lost_link(self) -> None:
+        """
+        A session that waits for its link says so.
+        """
+        status = status_of()
+        status["sessions"][0] |= {"link_up": False, "link_full": False}
+        shown = self.show(status)
+        self.assertIn(", link lost\n", shown)
+        self.assertNotIn("link full", shown)
+
     def test_days_and_amounts(self) -> None:
         status = status_of(1_234_567_890_123, 900.0 + 2 * 86400 + 3661)
         shown = self.show(status)
