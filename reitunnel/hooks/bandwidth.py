@@ -1,5 +1,5 @@
 """
-The C{bandwidth} hook: how many bytes a second tunnels and clients may move.
+The C{bandwidth} hook: how much tunnels and clients may move in a second.
 """
 
 from __future__ import annotations
@@ -162,7 +162,7 @@ class BandwidthHookFactory:
     """
 
     name = "bandwidth"
-    description = "Limits how many bytes a second tunnels and clients move."
+    description = "Limits how much tunnels and clients move in a second."
     options = BandwidthOptions
 
     def build(self, options: BandwidthOptions, reactor: IReactorCore) -> BandwidthHook:

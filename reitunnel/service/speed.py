@@ -69,10 +69,9 @@ def client_hints(
     if parse_link_address(config.server, listening=False).scheme in _WEB_SOCKETS:
         yield hint(
             "server",
-            "over a WebSocket every stream stays on the control link: tls:// is faster "
-            "in bulk, where no proxy stands between",
+            "tls:// is faster in bulk than a WebSocket, where no proxy stands between",
         )
-    elif config.carrier == "mux":
+    if config.carrier == "mux":
         yield hint("carrier", '"mux" is slower in bulk than "auto"')
     elif config.pool_size == 0:
         yield hint("pool_size", "with 0 every stream stays on the control link")
