@@ -25,6 +25,7 @@ SOON = 3.0
 """Within which a new client must serve, in seconds from its start."""
 
 _IMPATIENT = {"timeouts.heartbeat_interval": 0.5, "timeouts.heartbeat_timeout": 2.0}
+_WITHOUT_RESUMPTION = {**_IMPATIENT, "timeouts.resume": 0.0}
 
 
 class Stalling(Protocol):
@@ -120,9 +121,10 @@ class RestartTests(TunnelTestCase):
 
     async def test_silent_client(self) -> None:
         """
-        The server notices a client that does not answer, and its port closes.
+        The server notices a client that does not answer, and its port closes if
+        sessions end with their links.
         """
-        await self.open_web_site(_IMPATIENT)
+        await self.open_web_site(_WITHOUT_RESUMPTION)
         self.client.signal("STOP")
         await self.server.wait_for("disconnected: the link was silent")
         # What curl calls a failure to connect.
@@ -136,7 +138,7 @@ class RestartTests(TunnelTestCase):
         """
         A client notices a server that does not answer, and dials again.
         """
-        await self.open_web_site(_IMPATIENT)
+        await self.open_web_site(_WITHOUT_RESUMPTION)
         self.server.signal("STOP")
         await self.client.wait_for("not connected to .*: the link was silent")
         self.server.signal("CONT")
@@ -144,15 +146,39 @@ class RestartTests(TunnelTestCase):
         self.assertEqual(port, self.port)
         await self.assert_serves()
 
+    async def test_silent_client_comes_back(self) -> None:
+        """
+        The session of a client that answers again goes on.
+        """
+        await self.open_web_site(_IMPATIENT)
+        self.client.signal("STOP")
+        await self.server.wait_for("the link was silent; its streams wait up to 60 s")
+        self.client.signal("CONT")
+        await self.client.wait_for("is back after")
+        await self.assert_serves()
+        self.assertNotIn("disconnected", self.server.output)
+
+    async def test_silent_server_comes_back(self) -> None:
+        """
+        The session with a server that answers again goes on.
+        """
+        await self.open_web_site(_IMPATIENT)
+        self.server.signal("STOP")
+        await self.client.wait_for("the link was silent; streams wait up to 60 s")
+        self.server.signal("CONT")
+        await self.client.wait_for("is back after")
+        await self.assert_serves()
+        self.assertNotIn("disconnected", self.server.output)
+
     async def test_visitor_of_a_killed_client(self) -> None:
         """
-        A visitor in the middle of a download is reset when the client is killed,
-        and does not wait for what never comes.
+        A visitor in the middle of a download is reset when the client is killed and
+        does not come back in time, and does not wait for what never comes.
         """
         stalling = Factory.forProtocol(Stalling)
         listening = reactor.listenTCP(0, stalling, interface="127.0.0.1")
         self.addCleanup(listening.stopListening)
-        await self.start_server()
+        await self.start_server({"timeouts.resume": 1.0})
         target = f"127.0.0.1:{listening.getHost().port}"
         client, [port] = await self.start_client(target)
         visitor = self.start(
