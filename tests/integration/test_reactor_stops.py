@@ -17,6 +17,7 @@ from twisted.internet.protocol import Factory, Protocol
 from twisted.logger import globalLogBeginner, textFileLogObserver
 
 from reitunnel import Client, ClientConfig, Server, ServerConfig
+from reitunnel.config import ClientTimeouts
 
 globalLogBeginner.beginLoggingTo([textFileLogObserver(sys.stderr)])
 # The reactor closes all that it reads from in no order: with many ports, some are
@@ -30,7 +31,10 @@ async def main():
     )
     server.startService()
     [address] = await server.when_listening()
-    client = Client(reactor, ClientConfig(server=f"tcp://127.0.0.1:{address.port}"))
+    url = f"tcp://127.0.0.1:{address.port}"
+    # Without resumption tunnels are closed when the link is.
+    timeouts = ClientTimeouts(resume=0.0)
+    client = Client(reactor, ClientConfig(server=url, timeouts=timeouts))
     client.startService()
     for _ in range(TUNNELS):
         await client.open_tunnel(Factory.forProtocol(Protocol))
