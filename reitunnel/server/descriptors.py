@@ -20,7 +20,7 @@ from twisted.internet.interfaces import (
 from twisted.logger import Logger
 
 _SHARE: Final = 16
-_LEAST: Final = 16
+_LEAST: Final = 40
 _MOST: Final = 256
 """
 One in L{_SHARE} descriptors is kept for what is not accepted: log and token files,
@@ -85,6 +85,7 @@ class Descriptors:
         Stop to read a port, too, when few are left.
         """
         self._ports[port] = None
+        _accept_few(port)
         if self._paused:
             _pause(port)
 
@@ -110,7 +111,10 @@ class Descriptors:
 
         @param transport: what the kernel accepted; it may be none of the kernel's.
         """
-        if self._paused or not IFileDescriptor.providedBy(transport):
+        if not IFileDescriptor.providedBy(transport):
+            return
+        _accept_few(getattr(transport, "server", None))
+        if self._paused:
             return
         most = self._most()
         if IFileDescriptor(transport).fileno() < most - _reserve(most):
@@ -162,6 +166,16 @@ class Descriptors:
 
 def _reserve(most: int) -> int:
     return max(_LEAST, min(_MOST, most // _SHARE))
+
+
+def _accept_few(port: object) -> None:
+    """
+    Have one of Twisted's ports accept about twenty connections in a turn at most: it
+    goes on with those that it has begun with, also when it is paused meanwhile. That
+    is fewer than L{_LEAST}.
+    """
+    if hasattr(port, "numberAccepts"):
+        port.numberAccepts = 1
 
 
 def _pause(port: IListeningPort) -> None:

@@ -88,7 +88,8 @@ class InProcessTests(StreamTestCase):
         visitor.transport.pauseProducing()
         sender = target.send(64 * MIB)
         sent = await stopped_growing(lambda: sender.sent)
-        self.assertLess(sent, 16 * MIB)
+        # The window may have grown to 16 MiB; the rest is in the buffers of sockets.
+        self.assertLess(sent, 40 * MIB)
         visitor.transport.resumeProducing()
         await visitor.finished
         self.assertEqual(sender.digest.digest(), visitor.digest.digest())

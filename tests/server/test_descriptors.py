@@ -170,11 +170,26 @@ class DescriptorsTests(SynchronousTestCase):
         self.assertEqual([True, True], self.reading)
         self.accept(990)
 
+    def test_few_in_a_turn(self) -> None:
+        """
+        A port of Twisted's accepts few connections in a turn, which it does not
+        interrupt.
+        """
+        port = FakePort()
+        port.numberAccepts = 100  # type: ignore[attr-defined]  # as Twisted's ports have
+        self.descriptors.watch(port)
+        self.assertEqual(1, port.numberAccepts)  # type: ignore[attr-defined]
+        port.numberAccepts = 100  # type: ignore[attr-defined]
+        connection = FakeConnection(50)
+        connection.server = port  # type: ignore[attr-defined]
+        self.descriptors.accepted(connection)
+        self.assertEqual(1, port.numberAccepts)  # type: ignore[attr-defined]
+
     def test_few_to_begin_with(self) -> None:
         """
-        At least 16 are kept, and 256 at most.
+        At least 40 are kept, and 256 at most.
         """
-        for most, edge in ((64, 48), (100_000, 100_000 - 256)):
+        for most, edge in ((64, 24), (100_000, 100_000 - 256)):
             descriptors = Descriptors(self.clock, lambda most=most: most, lambda: 0)  # type: ignore[misc]
             port = FakePort()
             descriptors.watch(port)
