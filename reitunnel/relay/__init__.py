@@ -11,6 +11,7 @@ from reitunnel.relay.addresses import (
     shown,
 )
 from reitunnel.relay.data_link import DataLink
+from reitunnel.relay.draining import Draining
 from reitunnel.relay.joining import join
 from reitunnel.relay.link import FrameReceiver, Link, LinkFactory
 from reitunnel.relay.mux import Mux
@@ -22,6 +23,7 @@ from reitunnel.relay.stream import StreamTransport
 
 __all__ = [
     "DataLink",
+    "Draining",
     "FrameReceiver",
     "Link",
     "LinkFactory",

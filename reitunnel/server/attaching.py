@@ -61,7 +61,7 @@ class Attaching:
         """
         attach, nonce = self._attach, self._nonce
         bindings = self._server.authenticator.bindings(response.mechanism, self._facts)
-        session = self._server.session_by_id(attach.session)
+        session = self._server.clients.by_id(attach.session)
         secret = token_bytes(32) if session is None else session.secret
         proved = [
             binding

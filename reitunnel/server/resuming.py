@@ -72,7 +72,7 @@ class Resuming:
         resume, nonce = self._resume, self._nonce
         authenticator = self._server.authenticator
         bindings = authenticator.bindings(response.mechanism, self._facts)
-        session = self._server.session_by_id(resume.session)
+        session = self._server.clients.by_id(resume.session)
         secret = token_bytes(32) if session is None else session.secret
         proved = [
             binding

@@ -336,7 +336,7 @@ class ServerSession:
         """
         self.end = (code, reason)
         self.links.close()
-        self.server.session_over(self)
+        self.server.clients.over(self)
         for tunnel in tuple(self._unfinished):
             tunnel.end(code, reason)
         self._finish()
