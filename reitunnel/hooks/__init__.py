@@ -8,9 +8,10 @@ from __future__ import annotations
 
 from reitunnel.hooks.asking import Asking, Owed, watch
 from reitunnel.hooks.base import BaseHook
-from reitunnel.hooks.building import build_hooks, rebuild_hooks
+from reitunnel.hooks.building import build_hooks
 from reitunnel.hooks.calls import NOTHING_OPENED, Opened, owed_to
 from reitunnel.hooks.combining import CombinedHook
+from reitunnel.hooks.configured import ConfiguredHooks
 from reitunnel.hooks.data import DataSink
 from reitunnel.hooks.deciding import GIVEN_UP
 from reitunnel.hooks.decisions import Strategy
@@ -32,6 +33,7 @@ __all__ = [
     "BaseHook",
     "CallWatcher",
     "CombinedHook",
+    "ConfiguredHooks",
     "DataSink",
     "HookManager",
     "HookPlugins",
@@ -46,6 +48,5 @@ __all__ = [
     "find_hook_plugins",
     "load_hook_factories",
     "owed_to",
-    "rebuild_hooks",
     "watch",
 ]

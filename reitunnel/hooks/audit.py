@@ -9,8 +9,7 @@ from pathlib import Path
 from typing import Annotated, Any, Literal, get_args
 
 from msgspec import Meta, Struct
-from twisted.internet.address import IPv4Address, IPv6Address, UNIXAddress
-from twisted.internet.interfaces import IAddress, IReactorCore
+from twisted.internet.interfaces import IReactorCore
 from twisted.plugin import IPlugin
 from zope.interface import Interface, directlyProvides, implementer
 
@@ -18,6 +17,7 @@ from reitunnel.errors import Code, Refused
 from reitunnel.hooks.audit_chain import BrokenRecord
 from reitunnel.hooks.audit_file import AuditFile, Fsync
 from reitunnel.hooks.audit_writer import AuditWriter
+from reitunnel.hooks.facts import session_facts, shown, stream_facts, tunnel_facts
 from reitunnel.hooks.threads import Threads
 from reitunnel.interfaces import (
     Decision,
@@ -146,8 +146,8 @@ class AuditHook:
         self._refuse_if_failing()
         self._record(
             "client_connect",
-            **_client(client),
-            peer=_shown(client.facts.peer),
+            **session_facts(client),
+            peer=shown(client.facts.peer),
             scheme=client.facts.scheme,
         )
 
@@ -155,7 +155,7 @@ class AuditHook:
         """
         See L{IClientHook.on_client_disconnect}.
         """
-        self._record("client_disconnect", **_client(client), **_end(code, reason))
+        self._record("client_disconnect", **session_facts(client), **_end(code, reason))
 
     def on_tunnel_open(self, tunnel: ITunnel) -> None:
         """
@@ -164,7 +164,7 @@ class AuditHook:
         self._refuse_if_failing()
         self._record(
             "tunnel_open",
-            **_tunnel(tunnel),
+            **tunnel_facts(tunnel),
             bind=tunnel.bind,
             port=tunnel.port,
             target=tunnel.target,
@@ -176,8 +176,8 @@ class AuditHook:
         """
         self._record(
             "tunnel_close",
-            **_tunnel(tunnel),
-            public=None if tunnel.address is None else _shown(tunnel.address),
+            **tunnel_facts(tunnel),
+            public=None if tunnel.address is None else shown(tunnel.address),
             received=tunnel.bytes_received,
             sent=tunnel.bytes_sent,
             **_end(code, reason),
@@ -188,7 +188,7 @@ class AuditHook:
         See L{IStreamHook.on_stream_open}.
         """
         self._refuse_if_failing()
-        self._record("stream_open", **_stream(stream))
+        self._record("stream_open", **stream_facts(stream))
 
     def on_stream_close(self, stream: IStream, code: Code, reason: str) -> None:
         """
@@ -196,7 +196,7 @@ class AuditHook:
         """
         self._record(
             "stream_close",
-            **_stream(stream),
+            **stream_facts(stream),
             received=stream.bytes_received,
             sent=stream.bytes_sent,
             **_end(code, reason),
@@ -242,35 +242,5 @@ class AuditHookFactory:
         return AuditHook(options)
 
 
-def _client(client: ISession) -> dict[str, object]:
-    return {
-        "client": client.identity,
-        "instance": client.instance,
-        "session": client.id,
-    }
-
-
-def _tunnel(tunnel: ITunnel) -> dict[str, object]:
-    return {**_client(tunnel.session), "tunnel": tunnel.id}
-
-
-def _stream(stream: IStream) -> dict[str, object]:
-    return {
-        **_tunnel(stream.tunnel),
-        "stream": stream.id,
-        "visitor": _shown(stream.visitor),
-    }
-
-
 def _end(code: Code, reason: str) -> dict[str, object]:
     return {"code": code.name.lower(), "reason": reason}
-
-
-def _shown(address: IAddress) -> str:
-    if isinstance(address, IPv4Address):
-        return f"{address.host}:{address.port}"
-    if isinstance(address, IPv6Address):
-        return f"[{address.host}]:{address.port}"
-    if isinstance(address, UNIXAddress):
-        return f"unix:{(address.name or b'').decode(errors='replace')}"
-    return str(address)
