@@ -117,9 +117,10 @@ class Reloading:
         welcomed = NOTHING_OPENED
         old_hooks = self._config_hooks
         added = [hook for hook in hooks if not _is_in(hook, old_hooks)]
+        gone = [hook for hook in old_hooks if not _is_in(hook, hooks)]
         try:
             if running:
-                welcomed = await self.hooks.welcome(added, self)  # type: ignore[arg-type]  # a Server
+                welcomed = await self.hooks.welcome(added, self, gone)  # type: ignore[arg-type]  # a Server
                 for text in config.listen:
                     if text not in former.listen:
                         opened[text] = await self._listen_on(text, settings)
@@ -140,7 +141,6 @@ class Reloading:
         self._config_hooks = hooks
         self._set_limits(config)
         closing = self._change_ports(former, config, opened) if running else []
-        gone = [hook for hook in old_hooks if not _is_in(hook, hooks)]
         leaving, staying = owed_to(self._opened, gone)
         self._opened = Opened((*welcomed, *staying))
         self.hooks.notify_server_stop(leaving, self)  # type: ignore[arg-type]  # a Server
