@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -23,6 +24,14 @@ MAX_LINE: Final = 1 << 20
 _BEFORE: Final = b'{"hash":"'
 _AFTER: Final = b'",'
 _BODY: Final = len(_BEFORE) + 64 + len(_AFTER)
+_HEAD: Final = re.compile(r'\{"seq":([1-9][0-9]{0,17}),"prev":"([0-9a-f]{64})"[,}]')
+_BLOCK: Final = 1 << 16
+"""Bytes that are read at once to find the end of a file."""
+_LONGEST_REST: Final = 1 << 26
+"""
+Bytes that a crash may leave behind the last line: a batch that was not written, such as
+zeros in its place.
+"""
 
 
 @dataclass(frozen=True)
@@ -57,12 +66,15 @@ def encode(before: Link, fields: Mapping[str, Any]) -> tuple[bytes, Link]:
 
     @param fields: of the record, apart from C{hash}, C{seq} and C{prev}.
     @return: the line, and where the chain stands then.
+    @raise ValueError: when the line would be longer than L{MAX_LINE}.
     """
     seq = before.seq + 1
     numbered = {"seq": seq, "prev": before.hash, **fields}
     body = json.dumps(numbered, ensure_ascii=True, separators=(",", ":")).encode()
     digest = hashlib.sha256(body).hexdigest()
     line = _BEFORE + digest.encode() + _AFTER + body[1:] + b"\n"
+    if len(line) > MAX_LINE:
+        raise ValueError(f"a record has {len(line)} bytes, and {MAX_LINE} are allowed")
     return line, Link(seq, digest)
 
 
@@ -74,21 +86,38 @@ def decode(line: bytes, number: int = 0) -> tuple[Link, str]:
     @raise BrokenRecord: when it was changed, or is no record.
     """
     if not line.endswith(b"\n"):
-        raise BrokenRecord(number, "the line is not complete")
+        what = "longer than any record" if len(line) >= MAX_LINE else "not complete"
+        raise BrokenRecord(number, f"the line is {what}")
     if not line.startswith(_BEFORE) or line[_BODY - 2 : _BODY] != _AFTER:
         raise BrokenRecord(number, "it is no record")
     digest = line[len(_BEFORE) : _BODY - 2].decode("ascii", "replace")
     body = b"{" + line[_BODY:-1]
     if hashlib.sha256(body).hexdigest() != digest:
         raise BrokenRecord(number, "it was changed: its hash is another one")
-    try:
-        record = json.loads(body)
-        seq, before = record["seq"], record["prev"]
-    except (ValueError, KeyError):
-        raise BrokenRecord(number, "it is no record") from None
-    if type(seq) is not int or not isinstance(before, str):
-        raise BrokenRecord(number, "it is no record")
+    seq, before = _read(body, number)
+    if seq == 1 and before != START:
+        raise BrokenRecord(number, "it has the number 1, and follows another record")
+    if seq != 1 and before == START:
+        raise BrokenRecord(number, f"it has the number {seq}, and follows no record")
     return Link(seq, digest), before
+
+
+def _read(body: bytes, number: int) -> tuple[int, str]:
+    """
+    Read what a record says of its place. Whoever reads it as JSON must get the same.
+    """
+    try:
+        text = body.decode("ascii")
+        record = json.loads(text)
+    except (ValueError, RecursionError):
+        raise BrokenRecord(number, "it is no record") from None
+    head = _HEAD.match(text)
+    if head is None:
+        raise BrokenRecord(number, "it is no record")
+    seq, before = int(head[1]), head[2]
+    if (record["seq"], record["prev"]) != (seq, before) or "hash" in record:
+        raise BrokenRecord(number, "it names its place twice")
+    return seq, before
 
 
 def verify(lines: BinaryIO, before: Link | None) -> tuple[int, Link | None]:
@@ -146,17 +175,39 @@ def read_end(file: BinaryIO) -> tuple[Link | None, int, int]:
     @param file: at any place.
     @return: where it stands, or L{None} if it has no record; the size of its complete
         lines; and the bytes behind them, which a crash may have left.
-    @raise BrokenRecord: when the last complete line is no record.
+    @raise BrokenRecord: when the last complete line is no record, or what is behind it
+        is not the beginning of one.
     """
     size = file.seek(0, 2)
-    begin = max(0, size - 2 * MAX_LINE)
-    file.seek(begin)
-    tail = file.read(size - begin)
-    complete = tail.rfind(b"\n") + 1
-    rest = len(tail) - complete
+    complete = _after_line_feed(file, size)
+    file.seek(complete)
+    rest = file.read(len(_BEFORE))
+    # Zeros are what a power cut leaves of what had a place on the disk, and no more.
+    if not _BEFORE.startswith(rest) and rest.strip(b"\0"):
+        raise BrokenRecord(0, "it is no record")
     if not complete:
-        if begin:
-            raise BrokenRecord(0, "it is no record")
-        return None, 0, rest
-    line = tail[tail.rfind(b"\n", 0, complete - 1) + 1 : complete]
-    return decode(line)[0], size - rest, rest
+        return None, 0, size
+    begin = max(0, complete - MAX_LINE)
+    file.seek(begin)
+    tail = file.read(complete - begin)
+    line = tail[tail.rfind(b"\n", 0, -1) + 1 :]
+    return decode(line)[0], complete, size - complete
+
+
+def _after_line_feed(file: BinaryIO, size: int) -> int:
+    """
+    Find the place after the last line feed; 0 if there is none.
+
+    @raise BrokenRecord: when it is too far from the end.
+    """
+    end = size
+    while end and size - end < _LONGEST_REST:
+        begin = max(0, end - _BLOCK)
+        file.seek(begin)
+        found = file.read(end - begin).rfind(b"\n")
+        if found >= 0:
+            return begin + found + 1
+        end = begin
+    if end:
+        raise BrokenRecord(0, "it is no record")
+    return 0

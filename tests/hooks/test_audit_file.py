@@ -4,6 +4,7 @@ Tests of the audit trail's chain and its file.
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import resource
@@ -16,6 +17,7 @@ from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
 from reitunnel.hooks.audit_chain import (
+    MAX_LINE,
     BrokenRecord,
     Link,
     decode,
@@ -37,6 +39,14 @@ def chain(*texts: str, before: Link | None = None) -> tuple[list[bytes], Link]:
         line, link = encode(link, {"text": text})
         lines.append(line)
     return lines, link
+
+
+def with_hash(line: bytes) -> bytes:
+    """
+    A line that was changed, with the hash that it has then.
+    """
+    digest = hashlib.sha256(b"{" + line[75:-1]).hexdigest()
+    return b'{"hash":"' + digest.encode() + b'",' + line[75:]
 
 
 def record(text: str = "x") -> dict[str, Any]:
@@ -122,9 +132,64 @@ class ChainTests(SynchronousTestCase):
         """
         A right hash alone makes no record.
         """
-        for fields in ({"seq": "1"}, {"prev": 1}, {"seq": True}):
+        for fields in (
+            {"seq": "1"},
+            {"prev": 1},
+            {"seq": True},
+            {"seq": 0},
+            {"seq": 10**18},
+            {"prev": "0" * 63},
+        ):
             line, _ = encode(Link(), fields)
             self.assertEqual((1, "it is no record"), self.broken([line]))
+
+    def test_deep(self) -> None:
+        """
+        What cannot be read as JSON is no record, with any hash.
+        """
+        [line], _ = chain("DEEP")
+        for text in (b"[" * 200_000, b'"\xc3\xbc"', b"1" * 5000):
+            changed = with_hash(line.replace(b'"DEEP"', text))
+            self.assertEqual((1, "it is no record"), self.broken([changed]))
+            self.assertRaises(BrokenRecord, read_end, BytesIO(changed))
+
+    def test_twice(self) -> None:
+        """
+        A record that says another place to some programs than to others is none.
+        """
+        [line], _ = chain("TWICE")
+        for more in (b'"seq":7', b'"prev":""', b'"hash":""'):
+            changed = with_hash(line.replace(b'"TWICE"', b'"",' + more))
+            self.assertEqual((1, "it names its place twice"), self.broken([changed]))
+
+    def test_first_follows(self) -> None:
+        """
+        The first record is the one that follows none.
+        """
+        line, _ = encode(Link(0, "1" * 64), {})
+        self.assertEqual(
+            (1, "it has the number 1, and follows another record"), self.broken([line])
+        )
+        line, _ = encode(Link(6), {})
+        self.assertEqual(
+            (1, "it has the number 7, and follows no record"), self.broken([line])
+        )
+
+    def test_longest(self) -> None:
+        """
+        No record is made that could not be read.
+        """
+        [line], _ = chain("")
+        room = MAX_LINE - len(line)
+        lines, link = chain("x" * room)
+        self.assertEqual((1, link), verify(BytesIO(lines[0]), Link()))
+        self.assertEqual((link, MAX_LINE, 0), read_end(BytesIO(lines[0])))
+        self.assertRaises(ValueError, chain, "x" * (room + 1))
+        longer = with_hash(lines[0].replace(b"xx", b"xxx", 1))
+        self.assertEqual(
+            (1, "the line is longer than any record"), self.broken([longer])
+        )
+        self.assertRaises(BrokenRecord, read_end, BytesIO(longer))
 
     @given(st.integers(0, 10_000), st.integers(0, 7))
     def test_any_bit(self, place: int, bit: int) -> None:
@@ -153,6 +218,24 @@ class ChainTests(SynchronousTestCase):
         data = b"".join(lines)
         self.assertEqual((link, len(data), 0), read_end(BytesIO(data)))
         self.assertRaises(BrokenRecord, read_end, BytesIO(b"x" * 3_000_000))
+
+    def test_much_is_torn(self) -> None:
+        """
+        A power cut may leave zeros where a batch was to be.
+        """
+        lines, link = chain("one")
+        for rest in (bytes(3_000_000), b'{"hash":"12' + bytes(3_000_000)):
+            end = read_end(BytesIO(lines[0] + rest))
+            self.assertEqual((link, len(lines[0]), len(rest)), end)
+            self.assertEqual((None, 0, len(rest)), read_end(BytesIO(rest)))
+
+    def test_something_else(self) -> None:
+        """
+        What no crash of this leaves is not taken for it.
+        """
+        for data in (b"x", b"something else", b'{"has:', b"\0x"):
+            self.assertRaises(BrokenRecord, read_end, BytesIO(data))
+            self.assertRaises(BrokenRecord, read_end, BytesIO(chain("")[0][0] + data))
 
 
 class FileTests(SynchronousTestCase):
