@@ -8,6 +8,9 @@ import hashlib
 import json
 import os
 import resource
+from collections.abc import Iterator
+from contextlib import contextmanager
+from errno import EACCES
 from io import BytesIO
 from pathlib import Path
 from typing import Any
@@ -238,7 +241,11 @@ class ChainTests(SynchronousTestCase):
             self.assertRaises(BrokenRecord, read_end, BytesIO(chain("")[0][0] + data))
 
 
-class FileTests(SynchronousTestCase):
+class FileCase(SynchronousTestCase):
+    """
+    A directory for the files of one trail.
+    """
+
     def setUp(self) -> None:
         self.directory = Path(self.mktemp())
         self.directory.mkdir()
@@ -265,6 +272,34 @@ class FileTests(SynchronousTestCase):
             events += [json.loads(line)["event"] for line in data.splitlines()]
         return events
 
+    def broken(self) -> tuple[str, int, str]:
+        """
+        Verify all files.
+
+        @return: where they are broken: the file, the line, and the reason.
+        """
+        link: Link | None = Link()
+        for path in in_order(self.directory.iterdir()):
+            try:
+                _, link = verify(BytesIO(path.read_bytes()), link)
+            except BrokenRecord as broken:
+                return path.name, broken.line, str(broken)
+        raise self.failureException("it is whole")
+
+    @contextmanager
+    def full_disk(self, room: int) -> Iterator[None]:
+        """
+        Let files have so many bytes at most.
+        """
+        limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+        resource.setrlimit(resource.RLIMIT_FSIZE, (room, limits[1]))
+        try:
+            yield
+        finally:
+            resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+
+
+class FileTests(FileCase):
     def test_append(self) -> None:
         file = self.make()
         file.append([record("one"), record("two")])
@@ -385,37 +420,129 @@ class FileTests(SynchronousTestCase):
         """
         file = self.make()
         file.append([record("one")])
-        limits = resource.getrlimit(resource.RLIMIT_FSIZE)
-        resource.setrlimit(
-            resource.RLIMIT_FSIZE, (self.path.stat().st_size + 300, limits[1])
-        )
         batch = [record("two"), record("three"), record("four")]
-        try:
+        with self.full_disk(self.path.stat().st_size + 300):
             self.assertRaises(OSError, file.append, batch)
-        finally:
-            resource.setrlimit(resource.RLIMIT_FSIZE, limits)
         self.assertEqual(["one"], self.verified())
         file.append(batch)
         self.assertEqual(["one", "two", "three", "four"], self.verified())
 
     def test_no_space_at_all(self) -> None:
-        os.symlink("/dev/full", self.path)
         file = self.make()
-        error = self.assertRaises(OSError, file.append, [record("one")])
-        self.assertEqual("No space left on device", error.strerror)
-        self.path.unlink()
+        with self.full_disk(0):
+            self.assertRaises(OSError, file.append, [record("one")])
         file.append([record("one")])
         self.assertEqual(["one"], self.verified())
 
+    def test_cut_off_is_owed(self) -> None:
+        """
+        What a crash has left is recorded as soon as there is room for that.
+        """
+        self.path.write_bytes(b'{"hash":"12')
+        file = self.make()
+        with self.full_disk(0):
+            self.assertRaises(OSError, file.append, [record("one")])
+        file.append([record("one")])
+        file.append([record("two")])
+        self.assertEqual(["cut_off", "one", "two"], self.verified())
+
     def test_cannot_rotate(self) -> None:
         """
-        What is written is not written again when it can be rotated again.
+        It goes on in the full file, which is said once, until it can be rotated.
         """
+        rename = os.rename
         file = self.make(max_size=1)
         file.append([record("one")])
-        obstacle = self.directory / "audit.jsonl.00000001"
-        obstacle.mkdir()
-        self.assertRaises(OSError, file.append, [record("two")])
-        obstacle.rmdir()
+
+        def refuse(*names: object) -> None:
+            raise PermissionError(EACCES, os.strerror(EACCES))
+
+        self.patch(os, "rename", refuse)
         file.append([record("two")])
+        file.append([record("three")])
+        self.assertEqual(
+            f"cannot rotate the audit trail {self.path}: Permission denied. It goes on "
+            "in the same file",
+            "\n".join(file.notices()),
+        )
+        self.assertEqual([self.path], list(self.directory.iterdir()))
+        self.patch(os, "rename", rename)
+        file.append([record("four")])
+        self.assertEqual(["one", "two", "three", "four"], self.verified())
+        self.assertEqual(2, len(list(self.directory.iterdir())))
+        self.patch(os, "rename", refuse)
+        file.append([record("five")])
+        self.assertEqual(1, len(file.notices()))
+
+    def test_name_is_taken(self) -> None:
+        """
+        No file is written over by a rotation.
+        """
+        taken = self.directory / "audit.jsonl.00000001"
+        file = self.make(max_size=1)
+        file.append([record("one")])
+        taken.write_bytes(b"evidence")
+        file.append([record("two")])
+        self.assertEqual(b"evidence", taken.read_bytes())
+        taken.unlink()
         self.assertEqual(["one", "two"], self.verified())
+
+    def test_cannot_delete(self) -> None:
+        """
+        What cannot be deleted stays, which is said once, and is in nobody's way.
+        """
+        file = self.make(max_size=1, keep=1)
+        file.append([record("first")])
+        (self.directory / "audit.jsonl.00000000").mkdir()
+        for number in range(4):
+            file.append([record(f"{number}")])
+        [notice] = file.notices()
+        self.assertRegex(
+            notice,
+            f"^cannot delete old files of the audit trail {self.path}: Is a directory|"
+            "Operation not permitted$",
+        )
+        (self.directory / "audit.jsonl.00000000").rmdir()
+        self.assertEqual(["first", "0", "1", "2", "3"], self.verified())
+
+    def test_names_of_others(self) -> None:
+        """
+        What another program has rotated is not deleted, and its chain is gone on with.
+        """
+        file = self.make(max_size=1, keep=1)
+        for number in range(3):
+            file.append([record(f"{number}")])
+        file.close()
+        self.path.rename(f"{self.path}.1")
+        (self.directory / "audit.jsonl.1.gz").write_bytes(b"no record")
+        os.mkfifo(self.directory / "audit.jsonl.pipe")
+        file = self.make(max_size=1, keep=1)
+        file.probe()
+        for number in range(3, 6):
+            file.append([record(f"{number}")])
+        file.close()
+        names = [
+            f"audit.jsonl{end}" for end in ("", ".00000005", ".1", ".1.gz", ".pipe")
+        ]
+        self.assertEqual(names, sorted(path.name for path in self.directory.iterdir()))
+        link = None
+        for name in (names[1], names[0]):
+            _, link = verify(BytesIO((self.directory / name).read_bytes()), link)
+
+    def test_no_file(self) -> None:
+        """
+        What can be no trail is found before anything begins.
+        """
+        os.mkfifo(self.path)
+        error = self.assertRaises(OSError, self.make().probe)
+        self.assertEqual("it is no regular file", error.strerror)
+        self.assertRaises(OSError, self.make().append, [record()])
+        self.path.unlink()
+        self.path.symlink_to(self.path.absolute())
+        self.assertRaises(OSError, self.make().probe)
+        self.path.unlink()
+        # Rotated, its name would be too long.
+        self.path = self.directory / ("x" * 240)
+        self.assertRaises(OSError, self.make().probe)
+        self.path = self.directory / "a\0b"
+        self.assertRaises(ValueError, self.make().probe)
