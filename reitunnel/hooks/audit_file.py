@@ -94,7 +94,7 @@ class AuditFile:
             place, wanted = self._path, os.W_OK
             _see_that_it_is_regular(mode)
             with self._path.open("rb") as file:
-                link, _, _ = read_end(file)
+                link, _, _ = _end_of(file)
             if link is None:
                 self._old.end()
         if not os.access(place, wanted):
@@ -174,7 +174,7 @@ class AuditFile:
         """
         file = self._open_path()
         with _closed_if_it_fails(file):
-            link, size, rest = read_end(file)
+            link, size, rest = _end_of(file)
             if link is None:
                 link = self._old.end()
             self._go_to_end(file, size, rest)
@@ -328,6 +328,16 @@ class AuditFile:
             if not status.st_size and self._fsync != "never":
                 _keep_name(self._path)
         return file
+
+
+def _end_of(file: BinaryIO) -> tuple[Link | None, int, int]:
+    """
+    See L{read_end}. Its error says where that is.
+    """
+    try:
+        return read_end(file)
+    except BrokenRecord as broken:
+        raise BrokenRecord(0, f"its last line is broken: {broken}") from None
 
 
 def _is_at(file: BinaryIO, there: os.stat_result | None) -> bool:

@@ -17,6 +17,7 @@ from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IDelayedCall
 from twisted.logger import Logger
 
+from reitunnel.errors import AuditTrailError
 from reitunnel.hooks.audit_chain import BrokenRecord
 from reitunnel.hooks.audit_file import AuditFile, Fsync
 from reitunnel.hooks.threads import Threads, WorkerThreads
@@ -26,6 +27,19 @@ BATCH: Final = 1000
 """Records that are written at once, at most."""
 AGAIN: Final = 1.0
 """Seconds until writing that has failed is tried again."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Outcome:
+    """
+    What came of a job.
+
+    @ivar failed: why it failed; L{None} if it did not.
+    @ivar notices: what people should know.
+    """
+
+    failed: str | None
+    notices: list[str]
 
 
 @dataclass(frozen=True, slots=True)
@@ -221,27 +235,31 @@ class AuditWriter:
 
     def _appended(
         self, batch: list[dict[str, Any]], terms: AuditTerms | None
-    ) -> str | None:
+    ) -> _Outcome:
         # Not before: in the thread the file may just be used.
         if terms is not None:
             self._file.change(terms.max_size, terms.keep, terms.fsync)
+        return self._tried(lambda: self._file.append(batch))
+
+    def _closed(self) -> _Outcome:
+        return self._tried(self._file.close)
+
+    def _tried(self, job: Callable[[], None]) -> _Outcome:
+        failed = None
         try:
-            self._file.append(batch)
+            job()
         except (OSError, BrokenRecord) as error:
-            return _reason(error)
-        return None
+            failed = getattr(error, "strerror", None) or str(error)
+        except Exception as error:
+            # Whatever it is: a thread that ends here would end the trail.
+            failed = f"{type(error).__name__}: {error}"
+        return _Outcome(failed, self._file.notices())
 
-    def _closed(self) -> str | None:
-        try:
-            self._file.close()
-        except OSError as error:
-            return _reason(error)
-        return None
-
-    def _written(self, failed: str | None) -> None:
+    def _written(self, outcome: _Outcome) -> None:
+        # Who is told may have something recorded: that waits until this is over.
+        self._tell(outcome)
         self._writing = False
-        if failed is not None:
-            self._say_failed(failed)
+        if outcome.failed is not None:
             if self._finishing:
                 self._give_up()
             else:
@@ -270,13 +288,14 @@ class AuditWriter:
             file=self._name,
             count=len(self._waiting),
         )
+        # If the server is started again, the trail says so too.
+        self._lost += len(self._waiting)
         self._waiting.clear()
         self._run(self._closed, self._over)
 
-    def _over(self, failed: str | None) -> None:
+    def _over(self, outcome: _Outcome) -> None:
+        self._tell(outcome)
         self._writing = False
-        if failed is not None:
-            self._say_failed(failed)
         if self._waiting:
             # The server was started again meanwhile.
             self._write()
@@ -289,15 +308,18 @@ class AuditWriter:
             if not waiting.called:
                 waiting.callback(None)
 
-    def _say_failed(self, reason: str) -> None:
-        if not self.unwell:
+    def _tell(self, outcome: _Outcome) -> None:
+        """
+        Say in the log, and to the hooks for errors, what went wrong; that it cannot be
+        written is said once.
+        """
+        texts = list(outcome.notices)
+        if outcome.failed is not None and not self.unwell:
             self.unwell = True
-            self._log.error(
-                "cannot write the audit trail {file}: {reason}",
-                file=self._name,
-                reason=reason,
-            )
-
-
-def _reason(error: Exception) -> str:
-    return getattr(error, "strerror", None) or str(error)
+            texts.append(f"cannot write the audit trail {self._name}: {outcome.failed}")
+        hosts = [pen.host for pen in (weakly() for weakly in self._pens) if pen]
+        for text in texts:
+            if hosts:
+                hosts[-1].failed("write", AuditTrailError(self._name, text))
+            else:
+                self._log.error("{text}", text=text)

@@ -7,6 +7,8 @@ from __future__ import annotations
 import json
 import os
 import shutil
+from errno import EIO
+from io import FileIO
 from pathlib import Path
 
 from reitunnel.hooks.audit_chain import BrokenRecord, Link, encode
@@ -324,6 +326,70 @@ class ChangedTests(ChangeCase):
         self.assertEqual([], self.file.notices())
         self.patch(os, "rename", rename)
         self.goes_on_beside()
+
+
+class Stubborn(FileIO):
+    """
+    A file that cannot be made shorter.
+    """
+
+    def truncate(self, size: int | None = None) -> int:
+        raise OSError(EIO, os.strerror(EIO))
+
+
+class TornTests(FileCase):
+    """
+    A batch is written in part, and cannot be taken back.
+    """
+
+    def tear(self, file: AuditFile, room: int) -> None:
+        """
+        Write two records, of which so many bytes have room.
+        """
+        room += self.path.stat().st_size if self.path.exists() else 0
+        with self.full_disk(room):
+            self.assertRaises(OSError, file.append, [record("two"), record("three")])
+
+    def stubborn(self) -> AuditFile:
+        fdopen = os.fdopen
+        self.patch(os, "fdopen", lambda number, *_, **__: Stubborn(number, "r+"))
+        file = self.make()
+        self.assertRaises(FileNotFoundError, os.stat, self.path)
+        file.append([record("one")])
+        self.patch(os, "fdopen", fdopen)
+        return file
+
+    def test_own(self) -> None:
+        """
+        What is there of it is no change by others.
+        """
+        for room, events in (
+            (0, ["one", "two", "three", "four"]),
+            (50, ["one", "cut_off", "two", "three", "four"]),
+            (300, ["one", "two", "cut_off", "two", "three", "four"]),
+        ):
+            file = self.stubborn()
+            self.tear(file, room)
+            file.append([record("two"), record("three")])
+            file.append([record("four")])
+            self.assertEqual([], file.notices())
+            self.assertEqual(events, self.verified())
+            file.close()
+            self.path.unlink()
+
+    def test_changed(self) -> None:
+        """
+        That others took the rest away meanwhile, is.
+        """
+        for make in (lambda: os.truncate(self.path, 0), self.path.unlink):
+            file = self.stubborn()
+            self.tear(file, 300)
+            make()
+            file.append([record("two")])
+            self.assertEqual(1, len(file.notices()))
+            self.assertEqual(1, self.broken()[1])
+            file.close()
+            self.path.unlink()
 
 
 class RestartTests(ChangeCase):
