@@ -11,7 +11,7 @@ from __future__ import annotations
 import hashlib
 import json
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, BinaryIO, Final
@@ -47,6 +47,21 @@ class Link:
     hash: str = START
 
 
+@dataclass(frozen=True)
+class Record:
+    """
+    One record, as it is in a file.
+
+    @ivar link: where the chain stands after it.
+    @ivar before: the hash of the one before.
+    @ivar fields: all of it but its hash.
+    """
+
+    link: Link
+    before: str
+    fields: Mapping[str, Any]
+
+
 class BrokenRecord(Exception):
     """
     A record that is not what follows in the chain; the text says why, for people.
@@ -78,11 +93,10 @@ def encode(before: Link, fields: Mapping[str, Any]) -> tuple[bytes, Link]:
     return line, Link(seq, digest)
 
 
-def decode(line: bytes, number: int = 0) -> tuple[Link, str]:
+def decode(line: bytes, number: int = 0) -> Record:
     """
     Read one record by itself.
 
-    @return: where the chain stands after it, and the hash of the one before.
     @raise BrokenRecord: when it was changed, or is no record.
     """
     if not line.endswith(b"\n"):
@@ -94,17 +108,18 @@ def decode(line: bytes, number: int = 0) -> tuple[Link, str]:
     body = b"{" + line[_BODY:-1]
     if hashlib.sha256(body).hexdigest() != digest:
         raise BrokenRecord(number, "it was changed: its hash is another one")
-    seq, before = _read(body, number)
+    seq, before, fields = _read(body, number)
     if seq == 1 and before != START:
         raise BrokenRecord(number, "it has the number 1, and follows another record")
     if seq != 1 and before == START:
         raise BrokenRecord(number, f"it has the number {seq}, and follows no record")
-    return Link(seq, digest), before
+    return Record(Link(seq, digest), before, fields)
 
 
-def _read(body: bytes, number: int) -> tuple[int, str]:
+def _read(body: bytes, number: int) -> tuple[int, str, Mapping[str, Any]]:
     """
-    Read what a record says of its place. Whoever reads it as JSON must get the same.
+    Read what a record says: its number, the hash before it, and all. Whoever reads it
+    as JSON must get the same.
     """
     try:
         text = body.decode("ascii")
@@ -117,31 +132,39 @@ def _read(body: bytes, number: int) -> tuple[int, str]:
     seq, before = int(head[1]), head[2]
     if (record["seq"], record["prev"]) != (seq, before) or "hash" in record:
         raise BrokenRecord(number, "it names its place twice")
-    return seq, before
+    return seq, before, record
 
 
-def verify(lines: BinaryIO, before: Link | None) -> tuple[int, Link | None]:
+def verify(
+    lines: BinaryIO,
+    before: Link | None,
+    seen: Callable[[int, Record], None] | None = None,
+) -> tuple[int, Link | None]:
     """
     Follow the chain through a file.
 
     @param before: where it stands; L{None} if the file may begin anywhere.
+    @param seen: told of each record that follows, and the number of its line.
     @return: how many records there are, and where the chain stands then.
     @raise BrokenRecord: the first record that does not follow.
     """
     number = 0
     while line := lines.readline(MAX_LINE):
         number += 1
-        link, previous = decode(line, number)
+        record = decode(line, number)
+        link = record.link
         if before is None:
-            before = Link(link.seq - 1, previous)
+            before = Link(link.seq - 1, record.before)
         if link.seq != before.seq + 1:
             expected = before.seq + 1
             raise BrokenRecord(
                 number, f"it has the number {link.seq}, and {expected} was to follow"
             )
-        if previous != before.hash:
+        if record.before != before.hash:
             raise BrokenRecord(number, "it does not follow the record before it")
         before = link
+        if seen is not None:
+            seen(number, record)
     return number, before
 
 
@@ -154,7 +177,7 @@ def first_number(path: Path) -> int:
     with path.open("rb") as file:
         line = file.readline(MAX_LINE)
     try:
-        return decode(line)[0].seq
+        return decode(line).link.seq
     except BrokenRecord:
         return 0
 
@@ -191,7 +214,7 @@ def read_end(file: BinaryIO) -> tuple[Link | None, int, int]:
     file.seek(begin)
     tail = file.read(complete - begin)
     line = tail[tail.rfind(b"\n", 0, -1) + 1 :]
-    return decode(line)[0], complete, size - complete
+    return decode(line).link, complete, size - complete
 
 
 def _after_line_feed(file: BinaryIO, size: int) -> int:
