@@ -84,28 +84,29 @@ class AuditFile:
         """
         # A rotated one has a longer name.
         self._old.name(10**17)
+        directory = self._path.parent
+        directory.stat()
+        if not os.access(directory, os.W_OK | os.X_OK):
+            raise PermissionError(EACCES, "nothing may be made in its directory")
         try:
             mode = self._path.stat().st_mode
         except FileNotFoundError:
-            place, wanted = self._path.parent, os.W_OK | os.X_OK
-            place.stat()
             self._old.end()
-        else:
-            place, wanted = self._path, os.W_OK
-            _see_that_it_is_regular(mode)
-            with self._path.open("rb") as file:
-                link, _, _ = _end_of(file)
-            if link is None:
-                self._old.end()
-        if not os.access(place, wanted):
-            raise PermissionError(EACCES, os.strerror(EACCES), str(place))
+            return
+        _see_that_it_is_regular(mode)
+        if not os.access(self._path, os.R_OK | os.W_OK):
+            raise PermissionError(EACCES, os.strerror(EACCES))
+        with self._path.open("rb") as file:
+            link, _, _ = _end_of(file)
+        if link is None:
+            self._old.end()
 
     def append(self, records: Sequence[Mapping[str, Any]]) -> None:
         """
         Write records, all of them or, as far as the file can be mended, none.
 
         @param records: with C{time} and C{event}, at least one.
-        @raise OSError: when that cannot be done, or another process has the file.
+        @raise OSError: when that cannot be done, or another has the file.
         @raise BrokenRecord: when there is no chain yet, and the file does not end with
             a record.
         @raise ValueError: when a record is too long.
@@ -381,7 +382,7 @@ def _lock(file: BinaryIO) -> None:
     try:
         flock(file, LOCK_EX | LOCK_NB)
     except BlockingIOError:
-        raise OSError(EBUSY, "another process writes it") from None
+        raise OSError(EBUSY, "another process or hook writes it") from None
 
 
 def _write(file: BinaryIO, data: bytes) -> None:

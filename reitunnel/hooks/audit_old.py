@@ -9,6 +9,7 @@ import os
 import re
 import stat
 from collections.abc import Iterator
+from contextlib import suppress
 from itertools import count
 from pathlib import Path
 from typing import Final
@@ -61,22 +62,27 @@ class OldFiles:
         Find where the chain stands if the file that is written is gone or empty.
         Another program may have given it any name that begins with its own.
 
-        @raise OSError: when a file cannot be read.
-        @raise BrokenRecord: when the newest of those that were full does not end with
-            a record.
+        @raise OSError: when the directory cannot be read, or the newest of those that
+            were full.
+        @raise BrokenRecord: when that one does not end with a record.
         """
         last = Link()
         rotated = self.rotated()
         if rotated:
-            link = _end_of(rotated[-1])
+            name = rotated[-1].name
+            try:
+                link = _end_of(rotated[-1])
+            except OSError as error:
+                raise OSError(error.errno, f"{name}: {error.strerror}") from error
             if link is None:
-                name = rotated[-1].name
                 raise BrokenRecord(0, f"{name} does not end with a record")
             last = link
         for path in self._siblings():
-            link = _end_of(path)
-            if link is not None and link.seq > last.seq:
-                last = link
+            # Nobody says that the others are of the trail.
+            with suppress(OSError):
+                link = _end_of(path)
+                if link is not None and link.seq > last.seq:
+                    last = link
         return last
 
     # The parts.

@@ -27,6 +27,8 @@ BATCH: Final = 1000
 """Records that are written at once, at most."""
 AGAIN: Final = 1.0
 """Seconds until writing that has failed is tried again."""
+TOO_LONG: Final = 10.0
+"""Seconds that a batch may take before writing counts as failed: a disk may hang."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -144,6 +146,7 @@ class AuditWriter:
         self._lost = 0
         self._writing = False
         self._timer: IDelayedCall | None = None
+        self._watch: IDelayedCall | None = None
         self._finishing: list[Deferred[None]] = []
 
     def join(self, host: IHookHost, terms: AuditTerms) -> AuditPen:
@@ -231,7 +234,17 @@ class AuditWriter:
         if self._threads is None:
             self._threads = self._make_threads()
         self._writing = True
-        self._threads.run(job, done)
+        self._watch = self._reactor.callLater(TOO_LONG, self._too_long)
+        try:
+            self._threads.run(job, done)
+        except RuntimeError as error:
+            # There are no more threads in the process.
+            self._threads = None
+            self._reactor.callLater(0, done, _Outcome(str(error), []))
+
+    def _too_long(self) -> None:
+        self._watch = None
+        self._tell(_Outcome(f"it takes more than {TOO_LONG:g} seconds", []))
 
     def _appended(
         self, batch: list[dict[str, Any]], terms: AuditTerms | None
@@ -313,6 +326,9 @@ class AuditWriter:
         Say in the log, and to the hooks for errors, what went wrong; that it cannot be
         written is said once.
         """
+        if self._watch is not None:
+            self._watch.cancel()
+            self._watch = None
         texts = list(outcome.notices)
         if outcome.failed is not None and not self.unwell:
             self.unwell = True

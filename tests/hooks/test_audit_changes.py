@@ -177,7 +177,7 @@ class AnotherTests(ChangeCase):
         other = self.make()
         other.append([record("other")])
         error = self.assertRaises(OSError, self.file.append, [record("four")])
-        self.assertEqual("another process writes it", error.strerror)
+        self.assertEqual("another process or hook writes it", error.strerror)
         self.assertEqual(["other"], self.verified())
 
 

@@ -8,8 +8,10 @@ from __future__ import annotations
 import gc
 import json
 import os
+from collections.abc import Callable
 from errno import ENOSPC
 from io import BytesIO
+from typing import Any
 
 from twisted.internet.defer import Deferred
 from twisted.logger import capturedLogs, formatEvent
@@ -18,7 +20,7 @@ from reitunnel.errors import Code, Refused
 from reitunnel.hooks import BaseHook, HookManager
 from reitunnel.hooks.audit import AuditHook, AuditOptions
 from reitunnel.hooks.audit_chain import BrokenRecord, Link, verify
-from reitunnel.hooks.audit_writer import AGAIN
+from reitunnel.hooks.audit_writer import AGAIN, TOO_LONG
 from tests.hooks.fakes import (
     FakeServer,
     FakeSession,
@@ -26,6 +28,7 @@ from tests.hooks.fakes import (
     FakeTunnel,
     RecordingHook,
 )
+from tests.hooks.support import ManualThreads
 from tests.hooks.test_audit import AuditCase
 
 
@@ -90,6 +93,15 @@ class StopTests(AuditCase):
             ],
             [formatEvent(event) for event in events],
         )
+
+
+class NoThreads(ManualThreads):
+    """
+    Of a process that may have no more.
+    """
+
+    def run(self, job: Callable[[], Any], done: Callable[[Any], None]) -> None:
+        raise RuntimeError("can't start new thread")
 
 
 class FailureTests(AuditCase):
@@ -177,6 +189,47 @@ class FailureTests(AuditCase):
         )
         self.assertRaises(Refused, hook.on_client_connect, FakeSession())
         self.patch(os, "fdopen", fdopen)
+        self.clock.advance(AGAIN)
+        self.threads.run_all()
+        self.assertEqual(["client_connect"], self.events())
+
+    def test_hangs(self) -> None:
+        """
+        A disk that does not answer is one that cannot be written.
+        """
+        hook = self.make(fail_closed=True)
+        hook.on_client_connect(FakeSession())
+        self.clock.advance(TOO_LONG - 1)
+        hook.on_client_connect(FakeSession())
+        with capturedLogs() as events:
+            self.clock.advance(1)
+            self.clock.advance(TOO_LONG)
+            self.assertRaises(Refused, hook.on_client_connect, FakeSession())
+            self.threads.run_all()
+        self.assertEqual(
+            f"cannot write the audit trail {self.path}: it takes more than 10 seconds\n"
+            f"the audit trail {self.path} is written again",
+            "\n".join(str(formatEvent(event)) for event in events),
+        )
+        hook.on_client_connect(FakeSession())
+        self.threads.run_all()
+        self.assertEqual(["client_connect"] * 3, self.events())
+        self.assertEqual([], self.clock.getDelayedCalls())
+
+    def test_no_threads(self) -> None:
+        """
+        That there are no more threads is no worse than a full disk.
+        """
+        threads = [NoThreads(), self.threads]
+        hook = AuditHook(AuditOptions(file=str(self.path)), lambda: threads.pop(0))
+        HookManager(self.clock).register(hook)
+        hook.on_client_connect(FakeSession())
+        with capturedLogs() as events:
+            self.clock.advance(0)
+        self.assertEqual(
+            [f"cannot write the audit trail {self.path}: can't start new thread"],
+            [formatEvent(event) for event in events],
+        )
         self.clock.advance(AGAIN)
         self.threads.run_all()
         self.assertEqual(["client_connect"], self.events())
