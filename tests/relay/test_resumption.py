@@ -281,7 +281,6 @@ class HeartbeatTests(Case):
         rig.settle()
         self.exchange(b"after")
 
-
     def test_one_way(self) -> None:
         """
         A link that brings nothing in one direction from the start is found in time by
