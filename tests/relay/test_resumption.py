@@ -354,11 +354,13 @@ class GraceTests(Case):
         for _ in range(4):
             self.rig.clock.advance(GRACE / 4 - 1)
             self.rig.relink()
-            self.rig.clock.advance(1)
+            self.rig.clock.advance(20)
             self.rig.cut()
         for side in self.rig.sides:
-            self.assertEqual([], side.told("mux_lost"))
-        self.rig.clock.advance(0)
+            self.assertEqual(4, side.mux.patience.left)
+        self.rig.clock.advance(3)
+        self.check_nothing_was_told()
+        self.rig.clock.advance(1)
         self.rig.settle()
         for side in self.rig.sides:
             self.assertEqual(
