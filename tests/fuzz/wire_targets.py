@@ -185,7 +185,8 @@ class _Out:
             self._session.data_to_send(min(room, MAX_PAYLOAD))
             return
         self._wire.room = room
-        self._journal.due = bool(room & 1)
+        if room & 1:
+            self._journal.acknowledge_soon()
         self._outbox.flush(cast("Link", self._wire))
 
     def heard(self, count: int) -> None:
