@@ -97,52 +97,12 @@ class ClientSession:
         self.streams = 0
         self.draining = False
         self.end: tuple[Code, str] | None = None
-        config = client.config
-        limits = SessionLimits(
-            max_streams=config.limits.max_streams,
-            max_window=config.tuning.stream_window,
-            max_session_bytes=config.limits.max_session_bytes,
-            chunk=config.tuning.buffer_size - HEADER_SIZE,
-        )
-        timeouts = config.timeouts
         self._grace = 0.0
         if RESUME in welcome.capabilities:
-            self._grace = min(timeouts.resume, welcome.resume)
+            self._grace = min(client.config.timeouts.resume, welcome.resume)
         self._detached_at = 0.0
-        session = Session(Role.CLIENT, limits)
-        session.direct = client.wants_data_links and DIRECT in welcome.capabilities
-        self.mux = Mux(
-            session,
-            self,
-            link,
-            client.reactor,
-            pipes=client.pipes,
-            heartbeat_interval=min(
-                timeouts.heartbeat_interval, max(welcome.heartbeat, _LEAST_HEARTBEAT)
-            ),
-            heartbeat_timeout=min(
-                timeouts.heartbeat_timeout,
-                max(welcome.heartbeat_timeout, _LEAST_PATIENCE),
-            ),
-            journal=(
-                Journal(config.limits.max_unacknowledged) if self._grace else None
-            ),
-        )
-        self._pool: LinkPool | None = None
-        if session.direct:
-            self._pool = LinkPool(
-                client.reactor,
-                endpoint,
-                client.authenticator,
-                config.pool_size,
-                welcome=welcome,
-                handshake_timeout=timeouts.handshake,
-                heartbeat_interval=self.mux.heartbeat.interval,
-                heartbeat_timeout=self.mux.heartbeat.timeout,
-                word_timeout=self.mux.heartbeat.timeout + self._grace,
-                link_made=client.link_made,
-                link_up=lambda: self.link_up,
-            )
+        self.mux = self._make_mux(link)
+        self._pool = self._make_pool(endpoint) if self.mux.session.direct else None
         self._deciding: Asking[Opened] | None = None
         self._owed = Owed(self._tell, lambda: None)
         self._tunnels: dict[int, AskedTunnel] = {}
@@ -429,6 +389,52 @@ class ClientSession:
         self._finish()
 
     # The parts.
+
+    def _make_mux(self, link: Link) -> Mux:
+        client, welcome = self.client, self.welcome
+        limits, timeouts = client.config.limits, client.config.timeouts
+        tuning = client.config.tuning
+        session = Session(
+            Role.CLIENT,
+            SessionLimits(
+                max_streams=limits.max_streams,
+                max_window=tuning.stream_window,
+                max_session_bytes=limits.max_session_bytes,
+                chunk=tuning.buffer_size - HEADER_SIZE,
+            ),
+        )
+        session.direct = client.wants_data_links and DIRECT in welcome.capabilities
+        return Mux(
+            session,
+            self,
+            link,
+            client.reactor,
+            pipes=client.pipes,
+            heartbeat_interval=min(
+                timeouts.heartbeat_interval, max(welcome.heartbeat, _LEAST_HEARTBEAT)
+            ),
+            heartbeat_timeout=min(
+                timeouts.heartbeat_timeout,
+                max(welcome.heartbeat_timeout, _LEAST_PATIENCE),
+            ),
+            journal=Journal(limits.max_unacknowledged) if self._grace else None,
+        )
+
+    def _make_pool(self, endpoint: IStreamClientEndpoint) -> LinkPool:
+        client, heartbeat = self.client, self.mux.heartbeat
+        return LinkPool(
+            client.reactor,
+            endpoint,
+            client.authenticator,
+            client.config.pool_size,
+            welcome=self.welcome,
+            handshake_timeout=client.config.timeouts.handshake,
+            heartbeat_interval=heartbeat.interval,
+            heartbeat_timeout=heartbeat.timeout,
+            word_timeout=heartbeat.timeout + self._grace,
+            link_made=client.link_made,
+            link_up=lambda: self.link_up,
+        )
 
     def _finish(self) -> None:
         """
