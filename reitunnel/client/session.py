@@ -1,5 +1,5 @@
 """
-The client's session with the server: its tunnels and their streams.
+The client's session with the server, and what carries its streams.
 """
 
 from __future__ import annotations
@@ -12,29 +12,19 @@ from twisted.internet.interfaces import IStreamClientEndpoint
 from twisted.logger import Logger
 from zope.interface import implementer
 
-from reitunnel.client.asked import AskedTunnel
 from reitunnel.client.pool import LinkPool
-from reitunnel.client.retries import Retries
 from reitunnel.client.tunnel import ClientTunnel
+from reitunnel.client.tunnels import SessionTunnels
 from reitunnel.errors import (
     Code,
     CodedError,
     Refused,
     SessionRefused,
     TransportError,
-    TunnelRefused,
 )
 from reitunnel.hooks import Asking, Opened, Owed
 from reitunnel.interfaces import ILinkFacts, ISession, ITunnel
-from reitunnel.relay import (
-    FAILURES,
-    DataLink,
-    Link,
-    Mux,
-    TunnelRecord,
-    internet_address,
-    joined,
-)
+from reitunnel.relay import FAILURES, DataLink, Link, Mux, internet_address
 from reitunnel.wire.frames import HEADER_SIZE
 from reitunnel.wire.journal import Journal
 from reitunnel.wire.messages import DIRECT, RESUME, TunnelOpen, Welcome
@@ -44,13 +34,6 @@ from reitunnel.wire.streams import Stream
 if TYPE_CHECKING:
     from reitunnel.client.client import Client
 
-_PASSING: Final = frozenset({Code.ADDRESS_IN_USE, Code.LIMIT, Code.INTERNAL})
-"""A tunnel that was refused for one of these is asked for again."""
-_OCCUPIED: Final = frozenset({Code.ADDRESS_IN_USE, Code.POLICY})
-"""
-When a port that the server had chosen before is refused for one of these, it may
-choose another.
-"""
 _LEAST_HEARTBEAT: Final = 1.0
 _LEAST_PATIENCE: Final = 3.0
 """The shortest heartbeat that a server can ask for, and its time-out, in seconds."""
@@ -105,21 +88,14 @@ class ClientSession:
         self._pool = self._make_pool(endpoint) if self.mux.session.direct else None
         self._deciding: Asking[Opened] | None = None
         self._owed = Owed(self._tell, lambda: None)
-        self._tunnels: dict[int, AskedTunnel] = {}
-        self._unfinished: dict[AskedTunnel, None] = {}
-        self._next_number = 1
-        self._retries = Retries(client.reactor, self.ask)
+        self._tunnels = SessionTunnels(self, self._finish, self._log)
 
     @property
     def tunnels(self) -> Sequence[ITunnel]:
         """
         Its open tunnels, as they are now.
         """
-        return tuple(
-            tunnel.record
-            for tunnel in self._tunnels.values()
-            if tunnel.record.address is not None and not tunnel.record.ended
-        )
+        return self._tunnels.open
 
     @property
     def link_up(self) -> bool:
@@ -234,63 +210,13 @@ class ClientSession:
         Ask the server for a tunnel, unless that was done or nothing new is taken
         any more.
         """
-        if self.draining or self.end is not None:
-            return
-        if wanted.closed or wanted.record is not None:
-            return
-        tunnel = AskedTunnel(self, wanted, self._next_number)
-        self._next_number += 1
-        self._tunnels[tunnel.record.id] = tunnel
-        self._unfinished[tunnel] = None
-        tunnel.start()
-
-    def send_request(self, tunnel: AskedTunnel) -> None:
-        """
-        The hooks have allowed a tunnel: ask the server.
-        """
-        record = tunnel.record
-        self.mux.session.open_tunnel(tunnel.wanted.request(record.id, record.port))
-        self.mux.changed()
-
-    def refused(self, tunnel: AskedTunnel, error: TunnelRefused) -> None:
-        """
-        A tunnel was refused: tell, and ask again later if that may help.
-        """
-        wanted, record = tunnel.wanted, tunnel.record
-        if error.code in _OCCUPIED and wanted.granted and not wanted.port:
-            wanted.granted = 0
-            self.ask(wanted)
-            return
-        self._log.warn(
-            "tunnel {public} -> {target} refused: {reason}",
-            public=_asked_for(record),
-            target=record.target,
-            code=error.code.name,
-            reason=str(error),
-        )
-        if error.code is Code.SHUTDOWN:
-            # The next session may bring it.
-            return
-        wanted.refused(error)
-        if error.code in _PASSING and not wanted.closed and self.end is None:
-            self._retries.wait(wanted)
+        self._tunnels.ask(wanted)
 
     def close_tunnel(self, wanted: ClientTunnel, code: Code, reason: str) -> None:
         """
         The client does not want a tunnel any more.
         """
-        self._retries.forget(wanted)
-        for tunnel in tuple(self._tunnels.values()):
-            if tunnel.wanted is wanted and not tunnel.record.ended:
-                tunnel.close(code, reason)
-
-    def tunnel_over(self, tunnel: AskedTunnel) -> None:
-        """
-        A tunnel is over, and the hooks know.
-        """
-        self._unfinished.pop(tunnel, None)
-        self._tunnels.pop(tunnel.record.id, None)
-        self._finish()
+        self._tunnels.close(wanted, code, reason)
 
     def stream_over(self) -> None:
         """
@@ -311,34 +237,21 @@ class ClientSession:
         """
         The server has opened a tunnel.
         """
-        asked = self._tunnels.get(tunnel)
-        if asked is None or asked.record.ended:
-            return
-        wanted = asked.wanted
-        asked.accepted(host, port)
-        wanted.granted = port
-        self._retries.forget(wanted)
-        wanted.opened()
+        self._tunnels.accepted(tunnel, host, port)
 
     def tunnel_ended(self, tunnel: int, code: Code, reason: str, refused: bool) -> None:
         """
-        The server refused or closed a tunnel. One that it closed is asked for again
-        in the next session.
+        The server refused or closed a tunnel.
         """
-        asked = self._tunnels.get(tunnel)
-        if asked is None or asked.record.ended:
-            return
-        asked.end(code, reason)
-        if refused:
-            self.refused(asked, TunnelRefused(code, reason))
+        self._tunnels.ended(tunnel, code, reason, refused)
 
     def stream_opened(self, tunnel: int, stream: Stream, host: str, port: int) -> None:
         """
         A visitor came.
         """
-        asked = self._tunnels.get(tunnel)
+        asked = self._tunnels.find(tunnel)
         visitor = internet_address(host, port)
-        if asked is None or asked.record.ended:
+        if asked is None:
             # Closed since it came, and so reset: what came on it is dropped.
             self.mux.transport_for(stream, visitor, visitor)
             return
@@ -383,9 +296,7 @@ class ClientSession:
         self.client.session_over(self, code, reason)
         if self._deciding is not None:
             self._deciding.cancel()
-        self._retries.stop()
-        for tunnel in tuple(self._unfinished):
-            tunnel.end(code, reason)
+        self._tunnels.end(code, reason)
         self._finish()
 
     # The parts.
@@ -440,7 +351,7 @@ class ClientSession:
         """
         Tell the hooks that the session is over, once its tunnels are.
         """
-        if self.end is not None and not self._unfinished:
+        if self.end is not None and self._tunnels.all_over:
             self._owed.over(*self.end)
 
     def _tell(self, opened: Opened, code: Code, reason: str) -> None:
@@ -449,7 +360,3 @@ class ClientSession:
             error = TransportError(reason or code.words)
             client.hooks.notify_error(error, f"the link to {client.config.server}")
         client.hooks.notify_client_disconnect(opened, self, code, reason)
-
-
-def _asked_for(record: TunnelRecord) -> str:
-    return joined(record.bind, record.port) if record.bind else str(record.port)
