@@ -14,7 +14,15 @@ from twisted.python.failure import Failure
 from twisted.trial.unittest import SynchronousTestCase
 from zope.interface import implementer
 
-from reitunnel import BaseHook, ConfigError, Refused, ReitunnelError, TransportError
+from reitunnel import (
+    BaseHook,
+    Client,
+    ConfigError,
+    Refused,
+    ReitunnelError,
+    Server,
+    TransportError,
+)
 from reitunnel.config import (
     AuthSettings,
     ClientTimeouts,
@@ -432,9 +440,8 @@ class StopNowTests(SynchronousTestCase):
             )
             pair.start()
             visitor, target = pair.open_stream()
-            one, other = pair.server, pair.client
-            if name == "client":
-                one, other = other, one
+            both: list[Server | Client] = [pair.server, pair.client]
+            one, other = both if name == "server" else reversed(both)
             stopping = one.stopService()
             pair.reactor.settle()
             self.assertIsNone(visitor.lost)
