@@ -110,7 +110,8 @@ class AuditHook:
                 f"{options.file} cannot be gone on with: {error}"
             ) from error
         except ValueError as error:
-            raise ValueError(f"no file has such a name: {options.file!r}") from error
+            name = str(options.file)
+            raise ValueError(f"no file has such a name: {name!r}") from error
         directlyProvides(
             self,
             IBackgroundHook,
@@ -236,7 +237,8 @@ class AuditHook:
         """
         See L{IErrorHook.on_error}.
         """
-        if isinstance(error, AuditTrailError) and error.file == self._options.file:
+        writer = self._writer
+        if isinstance(error, AuditTrailError) and writer and error.file == writer.name:
             # It does not record that it cannot be written; what others did to the
             # file it has recorded.
             return

@@ -225,7 +225,9 @@ class AuditFile:
             return None
         self._go_to_end(file, size, rest)
         if missing:
-            self._notice(found if found in ("gone", "another") else "emptied", link)
+            # Without the former file it could be either.
+            missed = "emptied" if found == "changed" else found or "another"
+            self._notice(missed, link)
         elif end is not None and found is not None:
             self._notice(found, link)
         return end or link

@@ -116,6 +116,7 @@ class AuditWriter:
     Writes records in their order: one batch after the other, in one thread. A batch
     that cannot be written waits, and is tried again.
 
+    @ivar name: the file's, for people.
     @ivar unwell: whether records cannot be written at the moment.
     """
 
@@ -131,12 +132,11 @@ class AuditWriter:
         """
         @param reactor: an L{IReactorTime}, and without C{threads} an
             L{IReactorFromThreads} too.
-        @param name: the file's, for people.
         @param threads: makes what writes; a thread of its own if L{None}.
         """
         self.unwell = False
         self._reactor = reactor
-        self._name = name
+        self.name = name
         self._file = file
         self._make_threads = threads or self._new_thread
         self._threads: Threads | None = None
@@ -280,7 +280,7 @@ class AuditWriter:
             return
         if self.unwell:
             self.unwell = False
-            self._log.info("the audit trail {file} is written again", file=self._name)
+            self._log.info("the audit trail {file} is written again", file=self.name)
         for _ in range(self._batch):
             self._waiting.popleft()
         self._go_on()
@@ -298,7 +298,7 @@ class AuditWriter:
     def _give_up(self) -> None:
         self._log.error(
             "the audit trail {file} lacks the last {count} records",
-            file=self._name,
+            file=self.name,
             count=len(self._waiting),
         )
         # If the server is started again, the trail says so too.
@@ -332,10 +332,10 @@ class AuditWriter:
         texts = list(outcome.notices)
         if outcome.failed is not None and not self.unwell:
             self.unwell = True
-            texts.append(f"cannot write the audit trail {self._name}: {outcome.failed}")
+            texts.append(f"cannot write the audit trail {self.name}: {outcome.failed}")
         hosts = [pen.host for pen in (weakly() for weakly in self._pens) if pen]
         for text in texts:
             if hosts:
-                hosts[-1].failed("write", AuditTrailError(self._name, text))
+                hosts[-1].failed("write", AuditTrailError(self.name, text))
             else:
                 self._log.error("{text}", text=text)
