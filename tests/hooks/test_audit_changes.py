@@ -8,10 +8,15 @@ import json
 import os
 import shutil
 from errno import EIO
-from io import FileIO
+from io import BytesIO, FileIO
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
-from reitunnel.hooks.audit_chain import BrokenRecord, Link, encode
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from twisted.trial.unittest import SynchronousTestCase
+
+from reitunnel.hooks.audit_chain import BrokenRecord, Link, encode, in_order, verify
 from reitunnel.hooks.audit_file import AuditFile
 from tests.hooks.test_audit_file import FileCase, record
 
@@ -418,3 +423,87 @@ class RestartTests(ChangeCase):
             file.write(b"junk")
         self.assertRaises(BrokenRecord, self.make().probe)
         self.assertRaises(BrokenRecord, self.make().append, [record("four")])
+
+
+CHANGES = ("delete", "move", "empty", "cut", "junk", "junk line", "copy", "old", "pipe")
+
+
+class AnyChangeTests(SynchronousTestCase):
+    @given(st.lists(st.sampled_from(("append", "rotate", *CHANGES)), max_size=12))
+    @settings(max_examples=150, deadline=None)
+    def test_nothing_is_hidden(self, moves: list[str]) -> None:
+        """
+        Whatever is done to the files, and in whatever order: records go on to be
+        written, and if all files together are whole, no record is missing.
+        """
+        with TemporaryDirectory() as name:
+            trail = _Trail(Path(name))
+            for move in moves:
+                trail.make(move)
+            trail.make("append")
+            trail.file.close()
+            found = trail.found()
+            if found is not None:
+                self.assertEqual(trail.appended, found)
+            last = trail.path.read_bytes().splitlines()[-1]
+            self.assertEqual(trail.appended[-1], json.loads(last)["event"])
+
+
+class _Trail:
+    """
+    A trail, and somebody who changes its files.
+
+    @ivar appended: the events of all records.
+    """
+
+    def __init__(self, directory: Path) -> None:
+        self.path = directory / "audit.jsonl"
+        self.file = AuditFile(self.path, 1 << 20, 0, "never")
+        self.appended: list[str] = []
+        self.old = b""
+        self.count = 0
+        self.make("append")
+
+    def make(self, move: str) -> None:
+        """
+        Append, or change something.
+        """
+        self.count += 1
+        if move in ("append", "rotate"):
+            self.file.change(1 if move == "rotate" else 1 << 20, 0, "never")
+            self.appended.append(f"{self.count}")
+            self.file.append([record(f"{self.count}")])
+        elif self.path.is_file():
+            self.change(move)
+
+    def change(self, move: str) -> None:
+        was = self.path.read_bytes()
+        if move in ("cut", "empty"):
+            os.truncate(self.path, len(was) // 2 if move == "cut" else 0)
+        elif move.startswith("junk"):
+            self.path.write_bytes(was + (b"x" if move == "junk" else b"x\n"))
+        elif move == "move":
+            self.path.rename(f"{self.path}.away{self.count}")
+        else:
+            self.path.unlink()
+            if move == "pipe":
+                os.mkfifo(self.path)
+            elif move != "delete":
+                self.path.write_bytes(was if move == "copy" else self.old)
+        self.old = was
+
+    def found(self) -> list[str] | None:
+        """
+        The events that the files have, if they are whole.
+        """
+        files = [path for path in self.path.parent.iterdir() if path.is_file()]
+        link: Link | None = Link()
+        events = []
+        try:
+            for path in in_order(files):
+                data = path.read_bytes()
+                _, link = verify(BytesIO(data), link)
+                events += [json.loads(line)["event"] for line in data.splitlines()]
+        except BrokenRecord:
+            return None
+        return [event for event in events if event != "file_changed"]
