@@ -145,11 +145,19 @@ class AuditFile:
         @raise OSError: when what was written may not be on the disk.
         """
         file, self._file = self._file, None
-        self._size, self._link, self._tried = 0, None, ()
-        if file is not None:
-            with file:
-                if self._fsync != "never":
-                    os.fsync(file.fileno())
+        size, self._size = self._size, 0
+        link, self._link = self._link, None
+        self._tried = ()
+        if file is None or link is None:
+            return
+        with file:
+            if self._fsync != "never":
+                os.fsync(file.fileno())
+            if not _is_as_left(file, self._stat(), size):
+                self._notices.append(
+                    f"the audit trail {self._path} was moved, deleted or changed by "
+                    f"another program after record {link.seq}"
+                )
 
     # The parts.
 
@@ -160,7 +168,7 @@ class AuditFile:
         held, there = self._file, self._stat()
         if self._link is None:
             self._file, self._link = self._open()
-        elif held is None or not _is_at(held, there) or _size(held) != self._size:
+        elif held is None or not _is_as_left(held, there, self._size):
             self._file, self._link = self._reopen(self._link, there)
             self._tried = ()
         elif self._size >= self._max_size and self._rotated(held, self._link):
@@ -347,8 +355,8 @@ def _is_at(file: BinaryIO, there: os.stat_result | None) -> bool:
     return there is not None and os.path.samestat(os.fstat(file.fileno()), there)
 
 
-def _size(file: BinaryIO) -> int:
-    return os.fstat(file.fileno()).st_size
+def _is_as_left(file: BinaryIO, there: os.stat_result | None, size: int) -> bool:
+    return _is_at(file, there) and os.fstat(file.fileno()).st_size == size
 
 
 def _see_that_it_is_regular(mode: int) -> None:

@@ -414,6 +414,26 @@ class RestartTests(ChangeCase):
         self.assertEqual([], self.file.notices())
         self.assertEqual(["one", "two", "three", "four", "five"], self.verified())
 
+    def test_changed_before_it_is_closed(self) -> None:
+        """
+        That is said, though nothing is written any more.
+        """
+        for change in (self.path.unlink, lambda: os.truncate(self.path, 5)):
+            change()
+            self.file.close()
+            self.assertEqual(
+                f"the audit trail {self.path} was moved, deleted or changed by another "
+                "program after record 3",
+                "\n".join(self.file.notices()),
+            )
+            self.file.close()
+            self.assertEqual([], self.file.notices())
+            self.path.unlink(missing_ok=True)
+            self.file = self.make()
+            self.file.append([record("one"), record("two"), record("three")])
+        self.file.close()
+        self.assertEqual([], self.file.notices())
+
     def test_changed(self) -> None:
         """
         Nothing is added to what is no trail.
