@@ -20,11 +20,15 @@ from reitunnel.client.connecting import SessionEndpoint, SessionProtocol
 from reitunnel.client.identity import default_client_id
 from reitunnel.client.reloading import ChangingEndpoint, Reloading
 from reitunnel.client.session import ClientSession
-from reitunnel.client.setup import authenticator_from, transport_settings_from
+from reitunnel.client.setup import (
+    authenticator_from,
+    files_of,
+    transport_settings_from,
+)
 from reitunnel.client.targets import Target, TargetDialler
 from reitunnel.client.tunnel import ClientTunnel
 from reitunnel.client.waiting import Waiting, is_hopeless
-from reitunnel.config import ClientConfig, verify_client_config
+from reitunnel.config import ClientConfig, Gathering, verify_client_config
 from reitunnel.errors import (
     AuthenticationFailed,
     Code,
@@ -69,12 +73,14 @@ class Client(Waiting, Reloading, Service):
         @param reactor: an C{IReactorTCP}, C{IReactorTime} and C{IReactorCore}.
         @param config: what it is told.
         @param hooks: hooks besides those that C{config} switches on.
-        @raise ConfigError: when C{config} is not safe or cannot work, or a hook's
-            options are wrong.
+        @raise ConfigError: when C{config} is not safe or cannot work, a hook's options
+            are wrong, or the token is none.
         @raise CertificateError: when a certificate file cannot be used.
-        @raise ValueError: when the token or a target is none.
+        @raise ValueError: when a target is none.
         """
-        verify_client_config(config)
+        gathering = Gathering(files_of(config))
+        gathering.make(lambda: verify_client_config(config))
+        url = gathering.make(lambda: LinkURL.parse(config.server), "server")
         self.config = config
         self.reactor = reactor
         self.pipes = Pipes()
@@ -85,18 +91,19 @@ class Client(Waiting, Reloading, Service):
             slow=config.timeouts.slow_hook,
         )
         tables = [table.table() for table in config.hooks]
-        self._config_hooks = build_hooks(tables, reactor)
+        self._config_hooks = gathering.make(lambda: build_hooks(tables, reactor))
+        self.authenticator = gathering.make(lambda: authenticator_from(config), "token")
+        made = gathering.make(lambda: transport_settings_from(config), "server_name")
+        gathering.finish()
         for hook in (*self._config_hooks, *hooks):
             self.hooks.register(hook)
-        self.authenticator = authenticator_from(config)
         self.client_id = config.client_id or default_client_id(config)
         self.wanted: list[ClientTunnel] = []
-        self._tcp_options, settings = transport_settings_from(config)
+        self._tcp_options, settings = made
         self._configured = [
             (each, self._want(each.target, each.bind, each.port, each.metadata))
             for each in config.tunnels
         ]
-        url = LinkURL.parse(config.server)
         self._endpoint = ChangingEndpoint(client_endpoint(reactor, url, settings))
         self._connecting = ClientService(
             SessionEndpoint(self, self._endpoint),

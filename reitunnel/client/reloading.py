@@ -4,8 +4,8 @@ A client's change to another configuration while it runs.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
-from typing import TYPE_CHECKING, Any, Final, TypeVar
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any, Final
 
 from twisted.application.internet import ClientService
 from twisted.internet.defer import Deferred
@@ -18,23 +18,26 @@ from twisted.logger import Logger
 from zope.interface import implementer
 
 from reitunnel.auth import ClientAuthenticator
-from reitunnel.client.setup import authenticator_from, transport_settings_from
+from reitunnel.client.setup import (
+    authenticator_from,
+    files_of,
+    transport_settings_from,
+)
 from reitunnel.client.targets import Target, TargetDialler
 from reitunnel.client.tunnel import ClientTunnel
 from reitunnel.config import (
     ClientConfig,
+    Gathering,
     TunnelSettings,
     changed_keys,
     verify_client_config,
 )
-from reitunnel.errors import Code, ConfigError, ConfigMistake, ReitunnelError
+from reitunnel.errors import Code, ReitunnelError
 from reitunnel.hooks import HookManager, Strategy, rebuild_hooks
 from reitunnel.transports import LinkURL, TCPOptions, client_endpoint
 
 if TYPE_CHECKING:
     from reitunnel.client.session import ClientSession
-
-_T = TypeVar("_T")
 
 _OF_A_SESSION: Final = {
     "": ("carrier", "pool_size"),
@@ -102,16 +105,19 @@ class Reloading:
         @raise ConfigError: and L{CertificateError}: as the constructor does; nothing
             has changed then.
         """
-        verify_client_config(config)
-        authenticator = _said(lambda: authenticator_from(config), "token")
-        options, settings = _said(
-            lambda: transport_settings_from(config), "server_name"
+        gathering = Gathering(files_of(config))
+        gathering.make(lambda: verify_client_config(config))
+        url = gathering.make(lambda: LinkURL.parse(config.server), "server")
+        authenticator = gathering.make(lambda: authenticator_from(config), "token")
+        made = gathering.make(lambda: transport_settings_from(config), "server_name")
+        hooks = gathering.make(
+            lambda: rebuild_hooks(
+                self.config.hooks, self._config_hooks, config.hooks, self.reactor
+            )
         )
-        url = _said(lambda: LinkURL.parse(config.server), "server")
+        gathering.finish()
+        options, settings = made
         endpoint = client_endpoint(self.reactor, url, settings)
-        hooks = rebuild_hooks(
-            self.config.hooks, self._config_hooks, config.hooks, self.reactor
-        )
         diallers = [
             TargetDialler(self.reactor, tunnel.target, options, config.timeouts.target)
             for tunnel in config.tunnels
@@ -195,15 +201,3 @@ def _of_the_next_session(former: ClientConfig, config: ClientConfig) -> tuple[st
         prefix = f"{table}." if table else ""
         found += [prefix + key for key in changed_keys(old, new, keys)]
     return tuple(found)
-
-
-def _said(make: Callable[[], _T], key: str) -> _T:
-    """
-    Make something of a key's value.
-
-    @raise ConfigError: if the value is none.
-    """
-    try:
-        return make()
-    except ValueError as error:
-        raise ConfigError([ConfigMistake(key, str(error))]) from None

@@ -14,8 +14,13 @@ from twisted.internet.interfaces import IAddress, IListeningPort
 from twisted.logger import Logger
 
 from reitunnel.auth import ServerAuthenticator
-from reitunnel.config import ServerConfig, changed_keys, verify_server_config
-from reitunnel.errors import ConfigError, ConfigMistake, ReitunnelError
+from reitunnel.config import (
+    Gathering,
+    ServerConfig,
+    changed_keys,
+    verify_server_config,
+)
+from reitunnel.errors import ReitunnelError
 from reitunnel.hooks import (
     NOTHING_OPENED,
     HookManager,
@@ -26,8 +31,13 @@ from reitunnel.hooks import (
 )
 from reitunnel.server.descriptors import Descriptors
 from reitunnel.server.limits import Admission, Gauge, Places
-from reitunnel.server.setup import authenticator_from, transport_settings_from
-from reitunnel.transports import LinkURL, ServerTransportSettings
+from reitunnel.server.setup import (
+    authenticator_from,
+    check_addresses,
+    files_of,
+    transport_settings_from,
+)
+from reitunnel.transports import ServerTransportSettings
 
 RESTART: Final = {
     "tuning": ("nodelay", "keepalive", "send_buffer", "receive_buffer", "backlog"),
@@ -96,23 +106,30 @@ class Reloading:
         if self._starting is not None:
             await self.when_listening()
         running = self._starting is not None
-        verify_server_config(config)
-        _check_addresses(config)
+        gathering = Gathering(files_of(config))
+        gathering.make(lambda: verify_server_config(config))
+        gathering.make(lambda: check_addresses(config))
         former = self.config
         if running:
             config, kept = _with_what_stays(former, config)
         else:
             kept = ()
-        authenticator = authenticator_from(config)
-        _, made, _ = transport_settings_from(config, self.descriptors)
+        authenticator = gathering.make(lambda: authenticator_from(config))
+        transports = gathering.make(
+            lambda: transport_settings_from(config, self.descriptors)
+        )
+        hooks = gathering.make(
+            lambda: rebuild_hooks(
+                former.hooks, self._config_hooks, config.hooks, self.reactor
+            )
+        )
+        gathering.finish()
+        _, made, _ = transports
         known = self._transport_settings.certificates
         certificates = made.certificates
         if known is not None and certificates is not None:
             certificates = known
         settings = replace(made, certificates=certificates, admission=self._admission)
-        hooks = rebuild_hooks(
-            former.hooks, self._config_hooks, config.hooks, self.reactor
-        )
         opened: dict[str, IListeningPort] = {}
         welcomed = NOTHING_OPENED
         old_hooks = self._config_hooks
@@ -198,17 +215,6 @@ def _with_what_stays(
         new = msgspec.structs.replace(new, **fixed)
         config = msgspec.structs.replace(config, **{table: new})
     return config, tuple(kept)
-
-
-def _check_addresses(config: ServerConfig) -> None:
-    mistakes = []
-    for index, text in enumerate(config.listen):
-        try:
-            LinkURL.parse(text)
-        except ValueError as error:
-            mistakes.append(ConfigMistake(f"listen[{index}]", str(error)))
-    if mistakes:
-        raise ConfigError(mistakes)
 
 
 def _is_in(hook: object, hooks: Sequence[object]) -> bool:

@@ -22,7 +22,7 @@ from twisted.web.resource import IResource
 from zope.interface import implementer
 
 from reitunnel.auth import Accepted
-from reitunnel.config import ServerConfig, verify_server_config
+from reitunnel.config import Gathering, ServerConfig, verify_server_config
 from reitunnel.errors import (
     Code,
     Refused,
@@ -50,6 +50,8 @@ from reitunnel.server.reloading import Reloading
 from reitunnel.server.session import ServerSession
 from reitunnel.server.setup import (
     authenticator_from,
+    check_addresses,
+    files_of,
     transport_settings_from,
 )
 from reitunnel.server.starting import Starting
@@ -93,7 +95,9 @@ class Server(Starting, Reloading, Service):
             options or the token file are wrong.
         @raise CertificateError: when a certificate file cannot be used.
         """
-        verify_server_config(config)
+        gathering = Gathering(files_of(config))
+        gathering.make(lambda: verify_server_config(config))
+        gathering.make(lambda: check_addresses(config))
         self.config = config
         self.reactor = reactor
         self.pipes = Pipes()
@@ -104,16 +108,16 @@ class Server(Starting, Reloading, Service):
             slow=config.timeouts.slow_hook,
         )
         tables = [table.table() for table in config.hooks]
-        self._config_hooks = build_hooks(tables, reactor)
-        for hook in (*self._config_hooks, *hooks):
-            self.hooks.register(hook)
-        self.authenticator = authenticator_from(config)
+        self._config_hooks = gathering.make(lambda: build_hooks(tables, reactor))
+        self.authenticator = gathering.make(lambda: authenticator_from(config))
         self.visitors = Gauge("limits.max_conns", config.limits.max_conns)
         self.closing_ports = ClosingPorts()
         self.descriptors = Descriptors(reactor)
-        self.tcp_options, self._transport_settings, self._admission = (
-            transport_settings_from(config, self.descriptors)
-        )
+        made = gathering.make(lambda: transport_settings_from(config, self.descriptors))
+        gathering.finish()
+        self.tcp_options, self._transport_settings, self._admission = made
+        for hook in (*self._config_hooks, *hooks):
+            self.hooks.register(hook)
         limits = config.limits
         self._clients = Places(limits.max_clients, limits.max_clients_per_identity)
         self._sessions: dict[tuple[str, str], ServerSession] = {}

@@ -14,7 +14,14 @@ from twisted.python.failure import Failure
 from twisted.trial.unittest import SynchronousTestCase
 from zope.interface import implementer
 
-from reitunnel import BaseHook, ConfigError, Refused, ReitunnelError, TransportError
+from reitunnel import (
+    BaseHook,
+    ConfigError,
+    Refused,
+    ReitunnelError,
+    Server,
+    TransportError,
+)
 from reitunnel.config import (
     AuthSettings,
     HookSettings,
@@ -146,6 +153,31 @@ class ReloadTests(SynchronousTestCase):
         self.assertIn("hooks[0].name", str(self.reload(hooks=hooks)))
         self.assertEqual([LINK_PORT], self.listening())
         self.assertEqual(20000, self.pair.server.config.limits.max_conns)
+
+    def test_all_mistakes(self) -> None:
+        """
+        They are named at once, as a start names them.
+        """
+        directory = Path(self.mktemp())
+        directory.mkdir()
+        (directory / "junk").write_text("junk")
+        wrong: dict[str, Any] = {
+            "listen": (FIRST, "nosuch://a:1", f"tls://127.0.0.1:{LINK_PORT}"),
+            "hooks": (HookSettings(name="logging"), HookSettings(name="nosuch")),
+            "auth": AuthSettings(tokens=directory / "junk"),
+            "pem": directory / "junk",
+            "insecure_no_auth": False,
+        }
+        error = self.reload(**wrong)
+        assert isinstance(error, ConfigError)
+        self.assertEqual(
+            {"listen[1]", "hooks[1].name", str(directory / "junk"), "pem"},
+            {mistake.path for mistake in error.mistakes},
+        )
+        started = self.assertRaises(
+            ConfigError, Server, self.pair.reactor, server_config(**wrong)
+        )
+        self.assertEqual(set(started.mistakes), set(error.mistakes))
 
     def test_limits(self) -> None:
         """
