@@ -229,8 +229,9 @@ class Client(Waiting, Reloading, Service):
 
         @return: fires when nothing is left open.
         """
+        was_up = bool(self.running) and self._given_up is None
         super().stopService()  # type: ignore[no-untyped-call]
-        return Deferred.fromCoroutine(self._stop())
+        return Deferred.fromCoroutine(self._stop(was_up))
 
     def stop_now(self) -> None:
         """
@@ -378,7 +379,7 @@ class Client(Waiting, Reloading, Service):
             self._tell_tried()
         return delay
 
-    async def _stop(self) -> None:
+    async def _stop(self, was_up: bool) -> None:
         reason = "the client is stopping"
         hopeless, self._hopeless = self._hopeless, None
         if hopeless is not None:
@@ -395,6 +396,8 @@ class Client(Waiting, Reloading, Service):
             SessionRefused(Code.SHUTDOWN, reason), TunnelRefused(Code.SHUTDOWN, reason)
         )
         await self.hooks.finish()
+        if was_up:
+            self._log.info("stopped")
         self._given_up = None
         self._stopped = True
         over, self._over = self._over, []

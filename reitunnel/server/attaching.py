@@ -76,8 +76,9 @@ class Attaching:
             )
         objection = self._server.authenticator.objection(session.grounds, self._facts)
         if objection:
+            # Who has proved to be the client may know it.
             raise AuthenticationFailed(
-                "no such session",
+                "the client is not let in any more",
                 f"data link {attach.link} of session {attach.session.hex()}: "
                 + objection,
             )
