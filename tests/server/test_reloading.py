@@ -299,7 +299,10 @@ class ReloadTests(SynchronousTestCase):
         """
         settings = HookSettings(
             name="logging",
-            options={"events": ["server_start", "server_stop"], "wrap": {"sample": 2}},
+            options={
+                "events": ["server_start", "server_stop", "data_sent"],
+                "wrap": {"sample": 2},
+            },
         )
         self.assertEqual(2, len(self.events_of(settings)))
 
