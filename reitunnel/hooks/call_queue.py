@@ -14,7 +14,7 @@ from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IDelayedCall
 
 from reitunnel.errors import Refused
-from reitunnel.hooks.calls import misuse
+from reitunnel.hooks.calls import unawaited
 from reitunnel.hooks.lanes import MOST_CALLS, Call, Lanes, Work, do_work
 from reitunnel.hooks.threads import Threads
 from reitunnel.interfaces import IDataHook, IHookHost
@@ -76,7 +76,7 @@ class Question:
         Give the answer.
         """
         if raised is None:
-            raised = misuse(self.event, returned)
+            raised = unawaited(self.event, returned)
         if self.abandoned:
             if raised is None and returned is None:
                 self._allowed_late()
