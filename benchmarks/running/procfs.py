@@ -85,6 +85,23 @@ def resident(pid: int) -> int:
     return int((PROC / str(pid) / "statm").read_text().split()[1]) * _PAGE
 
 
+def peak(pid: int) -> int:
+    """
+    How much memory a process has held at most so far, in bytes.
+    """
+    return parse_peak((PROC / str(pid) / "status").read_text())
+
+
+def parse_peak(text: str) -> int:
+    """
+    Read C{/proc/PID/status}.
+    """
+    fields = dict(line.split(":", 1) for line in text.splitlines() if ":" in line)
+    number, unit = fields["VmHWM"].split()
+    assert unit == "kB", unit
+    return int(number) << 10
+
+
 def descriptors(pid: int) -> int:
     """
     How many file descriptors a process has open.
