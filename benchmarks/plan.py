@@ -27,6 +27,7 @@ class Plan:
     @ivar rounds: how often each is measured, besides the rounds to warm up.
     @ivar pairs: the same for rows that compare Reitunnel with itself, where differences
         are small.
+    @ivar fine_pairs: the same where the budget is finest.
     @ivar loaded_rounds: the same for the row that takes longest.
     @ivar bulk: one bulk stream.
     @ivar ramp: its start, which is not counted.
@@ -57,6 +58,7 @@ class Plan:
     transports: tuple[str, ...] = ("tcp", "tls")
     rounds: int
     pairs: int
+    fine_pairs: int
     loaded_rounds: int
     warm_up: int = 1
     bulk: float
@@ -84,7 +86,8 @@ class Plan:
 FULL = Plan(
     name="full",
     rounds=5,
-    pairs=9,
+    pairs=7,
+    fine_pairs=13,
     loaded_rounds=3,
     bulk=0.5,
     ramp=0.1,
@@ -103,7 +106,7 @@ FULL = Plan(
     path_bulk=4.0,
     path_ramp=1.5,
     rates=(1, 10, 100, 1000),
-    paced=20.0,
+    paced=14.0,
     metered=10_000,
     micro=("--processes=3", "--values=3", "--warmups=1"),
 )
@@ -117,6 +120,7 @@ QUICK = replace(
     few=("tcp mux", "tls auto"),
     rounds=2,
     pairs=2,
+    fine_pairs=2,
     loaded_rounds=1,
     warm_up=0,
     bulk=0.25,
@@ -148,6 +152,7 @@ TINY = replace(
     contenders=("none", "tcp mux"),
     rounds=1,
     pairs=1,
+    fine_pairs=1,
     bulk=0.1,
     ramp=0.02,
     pings=0.05,

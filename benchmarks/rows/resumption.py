@@ -4,27 +4,27 @@ What resumption costs while nothing fails: the same with it and without.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 
-from benchmarks.bench import Bench, Measured
+from benchmarks.bench import Bench, Measure, Measured
 from benchmarks.contenders import Contender, Opened
 from benchmarks.rows.bulk import DIRECTIONS, streaming
 from benchmarks.rows.long_path import CASE as FAR
 from benchmarks.rows.long_path import LongPath, streaming_far
 from benchmarks.rows.variants import Keys, chosen, on_both, variants
-from benchmarks.running.procfs import peak
+from benchmarks.running.procfs import forget_peak, peak
 
 ROW = "resumption"
 KINDS = ("tcp mux", "tls mux")
 ON, OFF = "resumption", "no resumption"
-NEAR = "memory"
 
 _MIB = 1 << 20
 
 
 def measure_resumption(bench: Bench) -> None:
     """
-    Measure both ways, and how much memory the processes have held when all is over.
+    Measure both ways near by, and one over a long path, where more is on its way and
+    kept until the other side has it.
     """
     choices = {ON: Keys(), OFF: on_both({"timeouts.resume": 0})}
     contenders = variants(chosen(bench, *KINDS), choices)
@@ -33,35 +33,34 @@ def measure_resumption(bench: Bench) -> None:
             bench.rounds(
                 ROW,
                 direction,
-                streaming(bench, direction),
+                with_memory(streaming(bench, direction)),
                 contenders=contenders,
-                count=bench.plan.pairs,
+                count=bench.plan.fine_pairs,
                 warm_up=bench.plan.warm_up,
             )
-        bench.rounds(ROW, NEAR, memory, contenders=contenders, count=1)
-        _measure_far(bench, contenders)
+        bench.rounds(
+            ROW,
+            f"{FAR}, down",
+            with_memory(streaming_far(bench, "down")),
+            contenders=contenders,
+            count=1,
+            via=LongPath(bench).put,
+        )
 
 
-def _measure_far(bench: Bench, contenders: Sequence[Contender]) -> None:
+def with_memory(measure: Measure) -> Measure:
     """
-    Over a long path more is on its way, and kept until it is acknowledged.
+    Give what measures the same, and how much memory both sides held at most meanwhile.
     """
-    stream = streaming_far(bench, "down")
 
-    def measure(contender: Contender, opened: Opened) -> Mapping[str, Measured]:
-        return {**stream(contender, opened), **memory(contender, opened)}
+    def measuring(contender: Contender, opened: Opened) -> Mapping[str, Measured]:
+        server, client = (relay.pid for relay in opened.relays)
+        forget_peak(server)
+        forget_peak(client)
+        return {
+            **measure(contender, opened),
+            "server most": Measured("MiB", peak(server) / _MIB),
+            "client most": Measured("MiB", peak(client) / _MIB),
+        }
 
-    path = LongPath(bench).put
-    case = f"{FAR}, down"
-    bench.rounds(ROW, case, measure, contenders=contenders, count=1, via=path)
-
-
-def memory(contender: Contender, opened: Opened) -> Mapping[str, Measured]:
-    """
-    See how much memory both sides have held at most.
-    """
-    server, client = opened.relays
-    return {
-        "server most": Measured("MiB", peak(server.pid) / _MIB),
-        "client most": Measured("MiB", peak(client.pid) / _MIB),
-    }
+    return measuring

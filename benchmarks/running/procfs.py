@@ -87,9 +87,18 @@ def resident(pid: int) -> int:
 
 def peak(pid: int) -> int:
     """
-    How much memory a process has held at most so far, in bytes.
+    How much memory a process has held at most, in bytes, since it began or since
+    L{forget_peak}.
     """
     return parse_peak((PROC / str(pid) / "status").read_text())
+
+
+def forget_peak(pid: int) -> None:
+    """
+    Have L{peak} begin anew. Where the kernel cannot do that, nothing happens.
+    """
+    with suppress(OSError):
+        (PROC / str(pid) / "clear_refs").write_text("5")
 
 
 def parse_peak(text: str) -> int:
