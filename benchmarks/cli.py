@@ -61,7 +61,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         describe(ROOT),
     )
     try:
-        measure(run, plan, contenders, asked.only or tuple(GROUPS[plan.group]))
+        measure(run, plan, contenders, asked.only or rows_of(plan))
     finally:
         kill_descendants()
     path = asked.output or RESULTS / f"{run.started.replace(':', '')}-{plan.name}.json"
@@ -161,6 +161,13 @@ def chosen_contenders(asked: argparse.Namespace, plan: Plan) -> list[Contender]:
         return not wanted or name in wanted or (variant in others and kind in wanted)
 
     return [each for each in every if chosen(each.name)]
+
+
+def rows_of(plan: Plan) -> list[str]:
+    """
+    Name the benchmarks of a plan.
+    """
+    return [name for name in GROUPS[plan.group] if name not in plan.skip]
 
 
 def read_keys(texts: Sequence[str]) -> dict[str, Any]:

@@ -19,6 +19,7 @@ class Plan:
     Sizes. Times are in seconds.
 
     @ivar group: the benchmarks that run.
+    @ivar skip: those of them that do not.
     @ivar contenders: those that are measured; all if it is empty.
     @ivar few: those that are measured where Reitunnel is the subject; all of its
         over L{transports} if it is empty.
@@ -53,6 +54,7 @@ class Plan:
 
     name: str
     group: Group = "results"
+    skip: tuple[str, ...] = ()
     contenders: tuple[str, ...] = ()
     few: tuple[str, ...] = ()
     transports: tuple[str, ...] = ("tcp", "tls")
@@ -118,6 +120,8 @@ QUICK = replace(
         *("tcp mux", "tcp direct", "tls mux", "tls auto"),
     ),
     few=("tcp mux", "tls auto"),
+    # These need many rounds to show anything.
+    skip=("resumption", "data hooks", "monitoring"),
     rounds=2,
     pairs=2,
     fine_pairs=2,

@@ -12,6 +12,7 @@ from pathlib import Path
 from twisted.trial.unittest import SynchronousTestCase
 
 from benchmarks.bench import Bench, Measured
+from benchmarks.cli import rows_of
 from benchmarks.contenders import Contender, Opened, every_contender
 from benchmarks.contenders.reitunnel import Reitunnel, toml
 from benchmarks.plan import FULL, PLANS, QUICK, Plan
@@ -113,8 +114,17 @@ class RowTests(SynchronousTestCase):
         No two benchmarks share a name, whatever page they are on.
         """
         self.assertEqual(sum(map(len, GROUPS.values())), len(EVERY))
+
+    def test_of_plans(self) -> None:
+        """
+        All of a page, or all but some of it.
+        """
+        self.assertEqual(list(GROUPS["results"]), rows_of(FULL))
+        self.assertEqual(list(GROUPS["tuning"]), rows_of(PLANS["tuning"]))
         for plan in PLANS.values():
-            self.assertIn(plan.group, GROUPS)
+            rows = rows_of(plan)
+            self.assertNotEqual([], rows)
+            self.assertEqual(len(GROUPS[plan.group]) - len(plan.skip), len(rows))
 
     def test_their_contenders_exist(self) -> None:
         names = {each.name for each in every_contender({}, {}, {})}
