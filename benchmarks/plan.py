@@ -88,8 +88,8 @@ class Plan:
 FULL = Plan(
     name="full",
     rounds=5,
-    pairs=7,
-    fine_pairs=13,
+    pairs=6,
+    fine_pairs=11,
     loaded_rounds=3,
     bulk=0.5,
     ramp=0.1,

@@ -24,14 +24,16 @@ def measure_loaded(bench: Bench) -> None:
         bench.rounds("loaded", direction, measure, count=bench.plan.loaded_rounds)
 
 
-def pinging_beside(bench: Bench, direction: str) -> Measure:
+def pinging_beside(bench: Bench, direction: str, seconds: float = 0.0) -> Measure:
     """
     Give what measures round trips beside a bulk stream.
+
+    @param seconds: how long that is; as the plan has it if left out.
     """
+    seconds = seconds or bench.plan.loaded
 
     def measure(contender: Contender, opened: Opened) -> Mapping[str, Measured]:
         bulk, echo = opened.ports
-        seconds = bench.plan.loaded
         number = bench.new_number()
         other = bench.worker(1)
         other.begin(

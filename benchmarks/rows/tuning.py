@@ -118,6 +118,20 @@ def far(bench: Bench, row: str, contenders: Sequence[Contender]) -> None:
         )
 
 
+def far_loaded(bench: Bench, row: str, contenders: Sequence[Contender]) -> None:
+    """
+    Round trips over a long path, beside a bulk stream.
+    """
+    bench.rounds(
+        row,
+        f"{FAR}, 64 B while bulk goes down",
+        pinging_beside(bench, "down", bench.plan.path_bulk),
+        contenders=contenders,
+        count=1,
+        via=LongPath(bench).put,
+    )
+
+
 def _values(key: str, values: Mapping[str, object]) -> dict[str, Keys]:
     return {name: on_both({key: value}) for name, value in values.items()}
 
@@ -135,7 +149,7 @@ COMPARISONS = (
             {name: name for name in ("balanced", "throughput", "latency")},
         ),
         "balanced",
-        (bulk, pings, loaded, far),
+        (bulk, pings, loaded, far, far_loaded),
     ),
     Comparison(
         "buffer_size",
@@ -167,7 +181,7 @@ COMPARISONS = (
         ("tcp mux", "tcp direct"),
         {"0": _buffers(0), "64 KiB": _buffers(64 * _KIB), "1 MiB": _buffers(_MIB)},
         "0",
-        (bulk, loaded),
+        (bulk, loaded, far_loaded),
     ),
     Comparison(
         "nodelay",
