@@ -12,6 +12,7 @@ from twisted.internet.defer import Deferred
 
 from reitunnel import ClientConfig, ServerConfig
 from reitunnel.client.attaching import Attachment
+from reitunnel.client.handshaking import LinkHandshake
 from reitunnel.config.values import Carrier
 from reitunnel.relay import DataLink, Link
 from reitunnel.testing import (
@@ -137,7 +138,13 @@ def link_of(protocol: Any) -> object:
 
 def _is_data_link(connection: MemoryConnection) -> bool:
     link = link_of(connection.client.protocol)
-    return isinstance(link, Link) and isinstance(link.receiver, Attachment | DataLink)
+    if not isinstance(link, Link):
+        return False
+    receiver = link.receiver
+    return isinstance(receiver, DataLink) or (
+        isinstance(receiver, LinkHandshake)
+        and isinstance(receiver.dialogue, Attachment)
+    )
 
 
 def innermost(protocol: Any) -> object:

@@ -1,18 +1,20 @@
 """
-The client's side of the handshake of a data link.
+What a client says on a link that is to be a data link.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from secrets import token_bytes
 
-from twisted.internet.interfaces import IReactorTime
-
 from reitunnel.auth import ClientAuthenticator
-from reitunnel.client.handshaking import FromServer, LinkHandshake
-from reitunnel.errors import AuthenticationFailed, RemoteProtocolError
+from reitunnel.client.handshaking import Begin, Granted
+from reitunnel.client.proving import Prover
+from reitunnel.errors import RemoteProtocolError
+from reitunnel.interfaces import ILinkFacts
 from reitunnel.relay import Link
+from reitunnel.wire.handshake import ClientHandshake
 from reitunnel.wire.messages import (
     NONCE_SIZE,
     VERSION,
@@ -22,63 +24,54 @@ from reitunnel.wire.messages import (
     Response,
     Welcome,
 )
-from reitunnel.wire.proofs import client_proof, same_proof, server_proof
+from reitunnel.wire.proofs import client_proof, server_proof
 
 
-class Attachment(LinkHandshake):
+class Attachment:
     """
-    Proves that a link belongs to a session, and checks that the server knows the
+    Proves that the link belongs to a session, and checks that the server knows the
     session too.
     """
 
     def __init__(
         self,
-        clock: IReactorTime,
-        timeout: float,
         authenticator: ClientAuthenticator,
         welcome: Welcome,
         number: int,
         begin: Callable[[int, Link], None],
     ) -> None:
         """
-        @param timeout: how long the handshake may take, in seconds.
         @param authenticator: knows how to bind the proof to the channel.
         @param welcome: tells the session and its secret.
         @param number: the number of the link, which no other has had.
         @param begin: takes the link, at once.
         """
-        super().__init__(clock, timeout)
-        self._authenticator = authenticator
         self._secret = welcome.secret
         self._attach = Attach(
             [VERSION], welcome.session, number, token_bytes(NONCE_SIZE)
         )
         self._begin = begin
-        self._server_proof = b""
+        prove = partial(client_proof, self._secret, self._attach)
+        self._prover = Prover(authenticator, prove)
 
-    def _first(self) -> bytes:
-        return self._handshake.attach(self._attach)
+    def first(self, handshake: ClientHandshake) -> bytes:
+        """
+        Name the session and the link.
+        """
+        return handshake.attach(self._attach)
 
-    def _heard(self, message: FromServer) -> None:
-        match message:
-            case Challenge(mechanisms, nonce):
-                self._challenged(mechanisms, nonce)
-            case Attached(proof):
-                self._attached(proof)
-            case _:
-                raise RemoteProtocolError("an answer to something else than ATTACH")
+    def answer(self, challenge: Challenge, facts: ILinkFacts) -> Response:
+        """
+        Prove it.
+        """
+        return self._prover.answer(challenge, facts)
 
-    def _challenged(self, mechanisms: list[str], nonce: bytes) -> None:
-        mechanism, binding = self._authenticator.choose_for_data_link(
-            mechanisms, self._facts
-        )
-        proof = client_proof(self._secret, self._attach, nonce, binding)
-        self._server_proof = server_proof(self._secret, self._attach, nonce, binding)
-        self._link.write([self._handshake.respond(Response(mechanism, proof))])
-
-    def _attached(self, proof: bytes) -> None:
-        if not same_proof(proof, self._server_proof):
-            raise AuthenticationFailed("the server does not know the session")
-        self._stop_clock()
-        self._begin(self._attach.link, self._link)
-        self._succeed()
+    def judge(self, granted: Granted) -> Begin:
+        """
+        See that the server knows the session.
+        """
+        if not isinstance(granted, Attached):
+            raise RemoteProtocolError("an answer to something else than ATTACH")
+        prove = partial(server_proof, self._secret, self._attach)
+        self._prover.check(granted.proof, prove)
+        return lambda link, facts, heard: self._begin(self._attach.link, link)

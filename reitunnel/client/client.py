@@ -5,25 +5,22 @@ The client as a service: keeps a session with the server, and its tunnels open.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from random import Random
 from types import MappingProxyType
 from typing import Any, Final
 
-from twisted.application.internet import ClientService
 from twisted.application.service import Service
 from twisted.internet.defer import Deferred, DeferredList
-from twisted.internet.interfaces import IDelayedCall
-from twisted.internet.protocol import Factory
 from twisted.logger import Logger
 
-from reitunnel.client.connecting import SessionEndpoint, SessionProtocol
+from reitunnel.client.attempts import Attempts
 from reitunnel.client.identity import default_client_id
-from reitunnel.client.reloading import ChangingEndpoint, Reloading
+from reitunnel.client.reloading import Reloading
 from reitunnel.client.session import ClientSession
 from reitunnel.client.setup import authenticator_from, transport_settings_from
-from reitunnel.client.targets import Target, TargetDialler
+from reitunnel.client.standing import Standing
+from reitunnel.client.targets import Target
 from reitunnel.client.tunnel import ClientTunnel
-from reitunnel.client.waiting import Waiting, is_hopeless
+from reitunnel.client.wanted import WantedTunnels
 from reitunnel.config import ClientConfig, verify_client_config
 from reitunnel.errors import (
     AuthenticationFailed,
@@ -32,16 +29,15 @@ from reitunnel.errors import (
     SessionRefused,
     TunnelRefused,
 )
-from reitunnel.hooks import HookManager, Strategy, build_hooks
+from reitunnel.hooks import ConfiguredHooks
 from reitunnel.interfaces import ISession, ITunnel
-from reitunnel.relay import Link, Pipes
+from reitunnel.relay import Draining, Link, Pipes
 from reitunnel.transports import LinkURL, client_endpoint
 
 _NO_METADATA: Final[Mapping[str, str]] = MappingProxyType({})
-_random = Random()
 
 
-class Client(Waiting, Reloading, Service):
+class Client(Service):
     """
     Dials the server, dials it again when the link is lost, and has it open the
     tunnels that were asked for.
@@ -54,9 +50,9 @@ class Client(Waiting, Reloading, Service):
     @ivar config: what it was told.
     @ivar reactor: the reactor.
     @ivar hooks: the hooks, to which more can be added.
+    @ivar authenticator: proves to the server who it is.
     @ivar client_id: the client id, which names it to the server together with
         its credentials.
-    @ivar wanted: its tunnels, open or not.
     """
 
     _log = Logger()
@@ -78,43 +74,22 @@ class Client(Waiting, Reloading, Service):
         self.config = config
         self.reactor = reactor
         self.pipes = Pipes()
-        self.hooks = HookManager(
-            reactor,
-            strategy=Strategy(config.hook_strategy),
-            timeout=config.timeouts.hook,
-            slow=config.timeouts.slow_hook,
-        )
-        tables = [table.table() for table in config.hooks]
-        self._config_hooks = build_hooks(tables, reactor)
-        for hook in (*self._config_hooks, *hooks):
-            self.hooks.register(hook)
+        configured = ConfiguredHooks(reactor, config, hooks)
+        self.hooks = configured.manager
         self.authenticator = authenticator_from(config)
         self.client_id = config.client_id or default_client_id(config)
-        self.wanted: list[ClientTunnel] = []
-        self._tcp_options, settings = transport_settings_from(config)
-        self._configured = [
-            (each, self._want(each.target, each.bind, each.port, each.metadata))
-            for each in config.tunnels
-        ]
-        url = LinkURL.parse(config.server)
-        self._endpoint = ChangingEndpoint(client_endpoint(reactor, url, settings))
-        self._connecting = ClientService(
-            SessionEndpoint(self, self._endpoint),
-            Factory.forProtocol(SessionProtocol),
-            retryPolicy=self._next_delay,
-            clock=reactor,
+        options, settings = transport_settings_from(config)
+        self._tunnels = WantedTunnels(self, options)
+        diallers = self._tunnels.diallers_for(config, options)
+        self._tunnels.configure(config.tunnels, diallers)
+        self._standing = Standing(reactor)
+        endpoint = client_endpoint(reactor, LinkURL.parse(config.server), settings)
+        self._attempts = Attempts(self, self._standing, endpoint, self._log)
+        self._reloading = Reloading(
+            self, configured, self._standing, self._attempts, self._tunnels
         )
-        self._session: ClientSession | None = None
-        self._trouble = ""
-        self._was_in = False
-        self._waiting: list[Deferred[ISession]] = []
-        self._over: list[Deferred[None]] = []
+        self._draining = Draining(reactor, self._log)
         self._links: set[Deferred[None]] = set()
-        self._hopeless: IDelayedCall | None = None
-        self._given_up: ReitunnelError | None = None
-        self._stopped = False
-        self._drained: Deferred[None] | None = None
-        self._tried: list[Deferred[None]] = []
 
     # What embedding programs use.
 
@@ -130,14 +105,22 @@ class Client(Waiting, Reloading, Service):
         """
         The session with the server, while there is one.
         """
-        return self._session
+        return self._standing.session
 
     @property
     def sessions(self) -> Sequence[ISession]:
         """
         The session with the server as a sequence: of one, or empty.
         """
-        return () if self._session is None else (self._session,)
+        session = self._standing.session
+        return () if session is None else (session,)
+
+    @property
+    def wanted(self) -> list[ClientTunnel]:
+        """
+        Its tunnels, open or not, as they are now.
+        """
+        return list(self._tunnels)
 
     @property
     def unready(self) -> str:
@@ -145,18 +128,16 @@ class Client(Waiting, Reloading, Service):
         Why visitors cannot reach every target now, in a few words; empty if they
         can, as far as the server goes.
         """
-        session = self._session
+        session, trouble = self._standing.session, self._standing.trouble
         if session is None:
-            return (
-                f"not connected: {self._trouble}" if self._trouble else "not connected"
-            )
+            return f"not connected: {trouble}" if trouble else "not connected"
         if session.draining or not self.running:
             return "nothing new is taken"
         if not session.link_up:
             return "the link is lost"
-        missing = sum(wanted.address is None for wanted in self.wanted)
+        missing = sum(wanted.address is None for wanted in self._tunnels)
         return (
-            f"{missing} of {len(self.wanted)} tunnels are not open" if missing else ""
+            f"{missing} of {len(self._tunnels)} tunnels are not open" if missing else ""
         )
 
     @property
@@ -164,7 +145,36 @@ class Client(Waiting, Reloading, Service):
         """
         The tunnels that are open, as they are now.
         """
-        return () if self._session is None else self._session.tunnels
+        session = self._standing.session
+        return () if session is None else session.tunnels
+
+    def when_connected(self) -> Deferred[ISession]:
+        """
+        Wait for a session.
+
+        @return: fires with the session, at once if there is one. It fails with
+            the reason when the client gives up, and with L{SessionRefused} when it
+            is stopped.
+        """
+        return self._standing.when_connected()
+
+    def when_over(self) -> Deferred[None]:
+        """
+        Wait until the client has given up or has stopped.
+
+        @return: fires when it was stopped, and fails with the reason when it
+            gives up. If nobody waits, that is logged.
+        """
+        return self._standing.when_over()
+
+    def when_tried(self) -> Deferred[None]:
+        """
+        Wait for the first attempt to connect that comes to something.
+
+        @return: fires when the client is let in, or is not and will try again. It
+            never does if the client gives up or is stopped before.
+        """
+        return self._standing.when_tried()
 
     def open_tunnel(
         self,
@@ -190,7 +200,7 @@ class Client(Waiting, Reloading, Service):
         @raise ValueError: when the target is text and not an address, or the tunnel
             cannot be asked for.
         """
-        wanted = self._want(target, bind, port, metadata)
+        wanted = self._tunnels.add(target, bind, port, metadata)
 
         async def opened() -> ClientTunnel:
             try:
@@ -200,9 +210,29 @@ class Client(Waiting, Reloading, Service):
                 raise
 
         opening = Deferred.fromCoroutine(opened())
-        if self._session is not None:
-            self._session.ask(wanted)
+        if self._standing.session is not None:
+            self._standing.session.ask(wanted)
         return opening
+
+    def reload(self, config: ClientConfig) -> tuple[str, ...]:
+        """
+        Change to another configuration. All of it is taken over, or nothing.
+
+        Tunnels that it has not any more are closed, and those that are new are
+        opened; the others stay, with their streams, and so do those that were opened
+        in code. One that was refused is asked for again. Credentials, certificates
+        and hooks hold for what begins from now on. Another C{server} or C{client_id}
+        ends the session, and the client connects again; without a C{client_id} the
+        client keeps the one it has. A client that is not connected tries again at
+        once.
+
+        @param config: what the client is told from now on.
+        @return: the paths of the keys that have changed and hold from the next
+            session on.
+        @raise ConfigError: and L{CertificateError}: as the constructor does; nothing
+            has changed then.
+        """
+        return self._reloading.reload(config)
 
     # IService.
 
@@ -211,9 +241,8 @@ class Client(Waiting, Reloading, Service):
         Begin to connect.
         """
         super().startService()  # type: ignore[no-untyped-call]
-        self._given_up = None
-        self._stopped = False
-        self._connecting.startService()
+        self._standing.started()
+        self._attempts.start()
 
     def stopService(self) -> Deferred[None]:
         """
@@ -229,8 +258,9 @@ class Client(Waiting, Reloading, Service):
         """
         While C{stopService} waits: wait no longer, for streams or for the server.
         """
-        if not self.running and self._session is not None:
-            self._session.mux.abort(Code.SHUTDOWN, "the client is stopping")
+        session = self._standing.session
+        if not self.running and session is not None:
+            session.mux.abort(Code.SHUTDOWN, "the client is stopping")
             self.streams_over()
 
     @property
@@ -238,11 +268,12 @@ class Client(Waiting, Reloading, Service):
         """
         Whether it is connected and what it carries, one line for people.
         """
-        server = self.config.server
-        if self._session is None:
-            return f"not connected to {server}: {self._trouble or 'connecting'}"
-        tunnels, streams = len(self.tunnels), self._session.streams
-        if not self._session.link_up:
+        server, session = self.config.server, self._standing.session
+        if session is None:
+            trouble = self._standing.trouble or "connecting"
+            return f"not connected to {server}: {trouble}"
+        tunnels, streams = len(self.tunnels), session.streams
+        if not session.link_up:
             return f"the link to {server} is lost, {streams} streams wait"
         return f"connected to {server}: {tunnels} tunnels, {streams} streams"
 
@@ -253,37 +284,29 @@ class Client(Waiting, Reloading, Service):
         """
         Why no tunnel will be opened any more, once the client has given up.
         """
-        if self._given_up is None:
-            return None
-        return TunnelRefused(Code.CLOSED, str(self._given_up))
+        given_up = self._standing.given_up
+        return None if given_up is None else TunnelRefused(Code.CLOSED, str(given_up))
 
     def session_begun(self, session: ClientSession) -> None:
         """
         The server has let the client in.
         """
-        self._session = session
-        self._trouble = ""
-        self._was_in = True
+        self._standing.begun(session)
         self._log.info(
             "connected to {server} as {identity}/{instance}",
             server=self.config.server,
             identity=session.identity,
             instance=session.instance,
         )
-        for wanted in tuple(self.wanted):
+        for wanted in self._tunnels:
             session.ask(wanted)
-        self._tell_tried()
-        waiting, self._waiting = self._waiting, []
-        for deferred in waiting:
-            deferred.callback(session)
+        self._standing.tell_connected(session)
 
     def session_over(self, session: ClientSession, code: Code, reason: str) -> None:
         """
         A session has ended.
         """
-        if self._session is session:
-            self._session = None
-        self._trouble = reason or code.words
+        self._standing.ended(session, reason or code.words)
         if code is Code.TAKEN_OVER:
             error = SessionRefused(code, "another client with the same id took over")
             self._give_up_soon(error)
@@ -292,23 +315,20 @@ class Client(Waiting, Reloading, Service):
         """
         The session waits for another link.
         """
-        self._trouble = reason
+        self._standing.trouble = reason
 
     @property
     def waiting_session(self) -> ClientSession | None:
         """
         The session, if it waits for another link.
         """
-        session = self._session
-        return session if session is not None and session.mux.detached else None
+        return self._standing.waiting_session
 
     def streams_over(self) -> None:
         """
         The last stream of the session is over.
         """
-        drained = self._drained
-        if drained is not None and not drained.called:
-            drained.callback(None)
+        self._draining.end()
 
     def link_made(self, link: Link) -> None:
         """
@@ -322,90 +342,60 @@ class Client(Waiting, Reloading, Service):
         """
         A tunnel is not wanted any more.
         """
-        self.wanted.remove(wanted)
-        if self._session is not None:
-            self._session.close_tunnel(wanted, code, reason)
+        self._tunnels.remove(wanted)
+        session = self._standing.session
+        if session is not None:
+            session.close_tunnel(wanted, code, reason)
 
     def connection_failed(self, error: ReitunnelError) -> None:
         """
         An attempt to begin a session failed.
         """
-        self._trouble = str(error)
+        hopeless = self._standing.failed(error)
         if isinstance(error, AuthenticationFailed) and error.detail:
             self._log.info("{detail}", detail=error.detail)
-        if not self._was_in and is_hopeless(error):
+        if hopeless:
             self._give_up_soon(error)
 
     # The parts.
 
-    def _want(
-        self, target: Target, bind: str, port: int, metadata: Mapping[str, str]
-    ) -> ClientTunnel:
-        dialler = TargetDialler(
-            self.reactor, target, self._tcp_options, self.config.timeouts.target
-        )
-        wanted = ClientTunnel(self, dialler, bind, port, metadata)
-        self.wanted.append(wanted)
-        return wanted
+    def _give_up_soon(self, error: ReitunnelError) -> None:
+        """
+        Give up in the reactor's next turn, when the C{ClientService} has taken note
+        of the failure.
+        """
+        if self.running:
+            self._standing.give_up_soon(error, self._give_up)
 
-    def _next_delay(self, attempt: int) -> float:
+    def _give_up(self, error: ReitunnelError) -> None:
         """
-        Choose how long to wait before the next attempt, in seconds.
+        Try no more.
         """
-        if attempt == 1 and self.waiting_session is not None:
-            return 0.0
-        retry = self.config.retry
-        delay = retry.initial_delay * retry.factor ** min(attempt - 1, 100)
-        delay = min(delay, retry.max_delay)
-        delay *= 1 + retry.jitter * _random.uniform(-1, 1)
-        if self._hopeless is None:
-            server = self.config.server
-            reason = self._trouble or "the link was closed"
-            self._log.info(
-                "not connected to {server}: {reason}; next attempt in {delay:.1f} s",
-                server=server,
-                # What the transports say begins with the address.
-                reason=reason.removeprefix(f"{server}: "),
-                delay=delay,
-            )
-            self._tell_tried()
-        return delay
+        standing = self._standing
+        standing.gives_up(error)
+        if standing.session is not None:
+            standing.session.close(Code.CLOSED, "the client gives up")
+        self._attempts.stop()
+        if not standing.end_awaited:
+            self._log.error("gave up: {reason}", reason=str(error))
+        standing.disappoint(error)
+        self._tunnels.refuse(TunnelRefused(Code.CLOSED, str(error)))
+        standing.tell_given_up(error)
 
     async def _stop(self) -> None:
         reason = "the client is stopping"
-        hopeless, self._hopeless = self._hopeless, None
-        if hopeless is not None:
-            hopeless.cancel()
-        session = self._session
+        standing = self._standing
+        standing.does_not_give_up()
+        session = standing.session
         if session is not None:
             session.drain(Code.SHUTDOWN, reason)
-            await self._drain(session)
+            seconds = self.config.timeouts.drain
+            await self._draining.wait(session.streams, seconds)
             session.close(Code.SHUTDOWN, reason)
-        await self._connecting.stopService()
+        await self._attempts.stop()
         await DeferredList(self._links)
         self.pipes.clear()
-        self._disappoint(
-            SessionRefused(Code.SHUTDOWN, reason), TunnelRefused(Code.SHUTDOWN, reason)
-        )
+        standing.disappoint(SessionRefused(Code.SHUTDOWN, reason))
+        self._tunnels.refuse(TunnelRefused(Code.SHUTDOWN, reason))
         await self.hooks.finish()
-        self._given_up = None
-        self._stopped = True
-        over, self._over = self._over, []
-        for deferred in over:
-            deferred.callback(None)
-
-    async def _drain(self, session: ClientSession) -> None:
-        count, seconds = session.streams, self.config.timeouts.drain
-        if count and seconds:
-            self._log.info(
-                "waiting up to {seconds:g} s for {count} {streams}",
-                seconds=seconds,
-                count=count,
-                streams="stream" if count == 1 else "streams",
-            )
-            self._drained = Deferred()
-            patience = self.reactor.callLater(seconds, self._drained.callback, None)
-            await self._drained
-            self._drained = None
-            if patience.active():
-                patience.cancel()
+        standing.stopped()

@@ -22,6 +22,7 @@ from twisted.python.failure import Failure
 from zope.interface import implementer
 
 from reitunnel.client.greeting import ClientGreeting
+from reitunnel.client.handshaking import Dialogue, LinkHandshake
 from reitunnel.client.resuming import Resumption
 from reitunnel.client.session import ClientSession
 from reitunnel.errors import (
@@ -173,18 +174,10 @@ class SessionEndpoint:
         if session is None:
             return None
         resumption = Resumption(
-            client.reactor,
-            client.config.timeouts.handshake,
-            client.authenticator,
-            session.welcome,
-            session.received,
-            session.resume,
+            client.authenticator, session.welcome, session.received, session.resume
         )
-        link = Link(handshake_reader(), resumption, client.reactor)
         try:
-            await self._endpoint.connect(LinkFactory(lambda: link))
-            client.link_made(link)
-            await resumption.outcome
+            link = await self._shake_hands(resumption)
         except TransportError as error:
             raise _NotYet(error) from None
         except ProtocolError as error:
@@ -212,18 +205,13 @@ class SessionEndpoint:
             begun.append(session)
 
         greeting = ClientGreeting(
-            client.reactor,
             client.authenticator,
             client.client_id,
-            client.config.timeouts.handshake,
             begin,
             direct=client.wants_data_links,
             resume=client.config.timeouts.resume > 0,
         )
-        link = Link(handshake_reader(), greeting, client.reactor)
-        await self._endpoint.connect(LinkFactory(lambda: link))
-        client.link_made(link)
-        await greeting.outcome
+        link = await self._shake_hands(greeting)
         [session] = begun
         await session.decide()
         if not client.running:
@@ -235,3 +223,19 @@ class SessionEndpoint:
             # Whoever waited for the session has stopped it, and it closes the session.
             raise CancelledError
         return session, link
+
+    async def _shake_hands(self, dialogue: Dialogue) -> Link:
+        """
+        Dial, and have a dialogue with the server.
+
+        @return: the link, which has got its use.
+        """
+        client = self._client
+        handshake = LinkHandshake(
+            client.reactor, client.config.timeouts.handshake, dialogue
+        )
+        link = Link(handshake_reader(), handshake, client.reactor)
+        await self._endpoint.connect(LinkFactory(lambda: link))
+        client.link_made(link)
+        await handshake.outcome
+        return link

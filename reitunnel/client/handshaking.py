@@ -4,6 +4,8 @@ What the handshakes of control links and data links share, on the client.
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from typing import Protocol as Structural
 from typing import TypeAlias
 
 from twisted.internet.defer import Deferred
@@ -25,13 +27,48 @@ from reitunnel.wire.messages import (
     Attached,
     Challenge,
     Ended,
+    Response,
     Resumed,
     Welcome,
     known_code,
 )
 
-FromServer: TypeAlias = Challenge | Welcome | Attached | Resumed
-"""What a server says that goes on."""
+Granted: TypeAlias = Welcome | Attached | Resumed
+"""What a server says that lets the client have its will."""
+Begin: TypeAlias = Callable[[Link, ILinkFacts, int], None]
+"""
+Puts a link to its use, at once: it takes the link, its facts, and how many bytes of the
+link were the handshake's. It may raise C{SessionRefused}.
+"""
+
+
+class Dialogue(Structural):
+    """
+    What is said in a handshake.
+    """
+
+    def first(self, handshake: ClientHandshake) -> bytes:
+        """
+        Say the first word.
+
+        @param handshake: makes a frame of it.
+        """
+
+    def answer(self, challenge: Challenge, facts: ILinkFacts) -> Response:
+        """
+        Answer the server.
+
+        @raise SessionRefused: when there is no answer.
+        """
+
+    def judge(self, granted: Granted) -> Begin:
+        """
+        Judge the server's last word.
+
+        @return: puts the link to its use.
+        @raise SessionRefused: when it will not do.
+        @raise RemoteProtocolError: when it answers something else.
+        """
 
 
 class LinkHandshake:
@@ -39,6 +76,7 @@ class LinkHandshake:
     Shakes hands on a link that the client has dialled, within a time and a number
     of bytes.
 
+    @ivar dialogue: knows what to say.
     @ivar outcome: fires when the link has got its use. It fails with
         L{SessionRefused} when the server refuses or cannot prove itself, with
         L{RemoteProtocolError} when it speaks another protocol, and with
@@ -48,29 +86,17 @@ class LinkHandshake:
     _link: Link
     _facts: ILinkFacts
 
-    def __init__(self, clock: IReactorTime, timeout: float) -> None:
+    def __init__(self, clock: IReactorTime, timeout: float, dialogue: Dialogue) -> None:
         """
         @param timeout: how long the handshake may take, in seconds.
+        @param dialogue: knows what to say.
         """
         self.outcome: Deferred[None] = Deferred(self._cancelled)
         self._clock = clock
         self._timeout = timeout
+        self.dialogue = dialogue
         self._handshake = ClientHandshake()
         self._deadline: IDelayedCall | None = None
-
-    def _first(self) -> bytes:
-        """
-        Say the first word. For subclasses.
-        """
-        raise NotImplementedError
-
-    def _heard(self, message: FromServer) -> None:
-        """
-        Go on with what the server says. For subclasses.
-
-        @raise SessionRefused: when it will not do.
-        """
-        raise NotImplementedError
 
     def link_ready(self, link: Link) -> None:
         """
@@ -79,7 +105,7 @@ class LinkHandshake:
         self._link = link
         self._facts = link_facts(link.transport)
         self._deadline = self._clock.callLater(self._timeout, self._expire)
-        link.write([self._first()])
+        link.write([self.dialogue.first(self._handshake)])
 
     def frame_received(self, frame: Frame) -> None:
         """
@@ -87,9 +113,14 @@ class LinkHandshake:
         """
         message = self._handshake.receive(frame)
         try:
-            if isinstance(message, Ended):
-                raise SessionRefused(known_code(message.code), message.reason)
-            self._heard(message)
+            match message:
+                case Ended(code, reason):
+                    raise SessionRefused(known_code(code), reason)
+                case Challenge():
+                    response = self.dialogue.answer(message, self._facts)
+                    self._link.write([self._handshake.respond(response)])
+                case _:
+                    self._granted(message)
         except SessionRefused as refused:
             self._fail(refused)
 
@@ -127,10 +158,10 @@ class LinkHandshake:
         text = reason.getErrorMessage().rstrip(".")
         self._fail(TransportError(f"the link was lost during the handshake: {text}"))
 
-    def _succeed(self) -> None:
-        """
-        The link has got its use.
-        """
+    def _granted(self, granted: Granted) -> None:
+        begin = self.dialogue.judge(granted)
+        self._stop_clock()
+        begin(self._link, self._facts, self._handshake.heard)
         if not self.outcome.called:
             self.outcome.callback(None)
 

@@ -20,6 +20,7 @@ from twisted.python.failure import Failure
 
 from reitunnel.auth import ClientAuthenticator
 from reitunnel.client.attaching import Attachment
+from reitunnel.client.handshaking import LinkHandshake
 from reitunnel.errors import ReitunnelError
 from reitunnel.relay import DataLink, Link, LinkFactory
 from reitunnel.wire.handshake import handshake_reader
@@ -164,18 +165,15 @@ class LinkPool:
     async def _dial(self) -> None:
         number = self._next_number
         self._next_number += 1
-        attachment = Attachment(
+        handshake = LinkHandshake(
             self._clock,
             self._handshake_timeout,
-            self._authenticator,
-            self._welcome,
-            number,
-            self._begin,
+            Attachment(self._authenticator, self._welcome, number, self._begin),
         )
-        link = Link(handshake_reader(), attachment, self._clock)
+        link = Link(handshake_reader(), handshake, self._clock)
         await self._endpoint.connect(LinkFactory(lambda: link))
         self._link_made(link)
-        await attachment.outcome
+        await handshake.outcome
 
     def _begin(self, number: int, link: Link) -> None:
         self._open += 1

@@ -6,7 +6,7 @@ from __future__ import annotations
 
 import errno
 
-from twisted.internet.defer import Deferred
+from twisted.internet.defer import Deferred, succeed
 from twisted.internet.error import CannotListenError
 from twisted.internet.interfaces import (
     IAddress,
@@ -22,6 +22,7 @@ from zope.interface import implementer
 from reitunnel.client.client import Client
 from reitunnel.client.targets import name_of
 from reitunnel.client.tunnel import ClientTunnel
+from reitunnel.waiters import Waiters
 
 
 @implementer(IProtocolFactory, ILoggingContext)
@@ -37,7 +38,7 @@ class PublishedFactory:
         """
         self._factory = factory
         self._visitors = False
-        self._waiting: list[Deferred[None]] = []
+        self._waiting: Waiters[None] = Waiters()
 
     def logPrefix(self) -> str:
         """
@@ -62,20 +63,13 @@ class PublishedFactory:
         The visitors are gone, and no more will come in this session.
         """
         self._visitors = False
-        waiting, self._waiting = self._waiting, []
-        for deferred in waiting:
-            deferred.callback(None)
+        self._waiting.tell(None)
 
     def when_left(self) -> Deferred[None]:
         """
         Wait until the visitors of the session are gone.
         """
-        left: Deferred[None] = Deferred()
-        if self._visitors:
-            self._waiting.append(left)
-        else:
-            left.callback(None)
-        return left
+        return self._waiting.wait() if self._visitors else succeed(None)
 
 
 @implementer(IListeningPort)
@@ -116,7 +110,7 @@ class TunnelPort:
         self._owns_client = owns_client
         self._stopping = False
         self._stopped = False
-        self._waiting: list[Deferred[None]] = []
+        self._waiting: Waiters[None] = Waiters()
 
     def startListening(self) -> None:
         """
@@ -138,15 +132,13 @@ class TunnelPort:
 
         @return: fires when the visitors are gone.
         """
-        waiting: Deferred[None] = Deferred(self._waiting_cancelled)
         if self._stopped:
-            waiting.callback(None)
-            return waiting
-        self._waiting.append(waiting)
+            return succeed(None)
+        stopped = self._waiting.wait()
         if not self._stopping:
             self._stopping = True
             Deferred.fromCoroutine(self._stop()).addBoth(self._tell)
-        return waiting
+        return stopped
 
     def getHost(self) -> IAddress:
         """
@@ -172,15 +164,9 @@ class TunnelPort:
 
     def _tell(self, result: object) -> None:
         self._stopped = True
-        waiting, self._waiting = self._waiting, []
-        if isinstance(result, Failure) and not waiting:
+        if not isinstance(result, Failure):
+            self._waiting.tell(None)
+        elif self._waiting:
+            self._waiting.fail(result)
+        else:
             self._log.failure("a tunnel did not close in order", failure=result)
-        for deferred in waiting:
-            if isinstance(result, Failure):
-                deferred.errback(result)
-            else:
-                deferred.callback(None)
-
-    def _waiting_cancelled(self, deferred: Deferred[None]) -> None:
-        if deferred in self._waiting:
-            self._waiting.remove(deferred)

@@ -4,35 +4,22 @@ A client's change to another configuration while it runs.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
-from typing import TYPE_CHECKING, Any, Final, TypeVar
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Final, TypeVar
 
-from twisted.application.internet import ClientService
 from twisted.internet.defer import Deferred
-from twisted.internet.interfaces import (
-    IProtocol,
-    IProtocolFactory,
-    IStreamClientEndpoint,
-)
-from twisted.logger import Logger
-from zope.interface import implementer
 
-from reitunnel.auth import ClientAuthenticator
+from reitunnel.client.attempts import Attempts
 from reitunnel.client.setup import authenticator_from, transport_settings_from
-from reitunnel.client.targets import Target, TargetDialler
-from reitunnel.client.tunnel import ClientTunnel
-from reitunnel.config import (
-    ClientConfig,
-    TunnelSettings,
-    changed_keys,
-    verify_client_config,
-)
-from reitunnel.errors import Code, ConfigError, ConfigMistake, ReitunnelError
-from reitunnel.hooks import HookManager, Strategy, rebuild_hooks
-from reitunnel.transports import LinkURL, TCPOptions, client_endpoint
+from reitunnel.client.standing import Standing
+from reitunnel.client.wanted import WantedTunnels
+from reitunnel.config import ClientConfig, changed_keys, verify_client_config
+from reitunnel.errors import Code, ConfigError, ConfigMistake
+from reitunnel.hooks import ConfiguredHooks
+from reitunnel.transports import LinkURL, client_endpoint
 
 if TYPE_CHECKING:
-    from reitunnel.client.session import ClientSession
+    from reitunnel.client.client import Client
 
 _T = TypeVar("_T")
 
@@ -45,146 +32,73 @@ _OF_A_SESSION: Final = {
 """The keys that a session has taken over for good, by their table."""
 
 
-@implementer(IStreamClientEndpoint)
-class ChangingEndpoint:
-    """
-    An endpoint that can become another one.
-
-    @ivar current: what it is now.
-    """
-
-    def __init__(self, current: IStreamClientEndpoint) -> None:
-        self.current = current
-
-    def connect(self, protocolFactory: IProtocolFactory) -> Deferred[IProtocol]:
-        """
-        Dial.
-        """
-        return self.current.connect(protocolFactory)
-
-
 class Reloading:
     """
-    The part of L{reitunnel.client.Client} that reloads.
+    Gives a client one configuration after the other.
     """
 
-    config: ClientConfig
-    reactor: Any
-    hooks: HookManager
-    authenticator: ClientAuthenticator
-    client_id: str
-    running: int
-    wanted: list[ClientTunnel]
-    _log: Logger
-    _endpoint: ChangingEndpoint
-    _tcp_options: TCPOptions
-    _session: ClientSession | None
-    _connecting: ClientService
-    _given_up: ReitunnelError | None
-    _config_hooks: Sequence[object]
-    _configured: list[tuple[TunnelSettings, ClientTunnel]]
+    def __init__(
+        self,
+        client: Client,
+        hooks: ConfiguredHooks,
+        standing: Standing,
+        attempts: Attempts,
+        tunnels: WantedTunnels,
+    ) -> None:
+        self._client = client
+        self._hooks = hooks
+        self._standing = standing
+        self._attempts = attempts
+        self._tunnels = tunnels
 
     def reload(self, config: ClientConfig) -> tuple[str, ...]:
         """
-        Change to another configuration. All of it is taken over, or nothing.
-
-        Tunnels that it has not any more are closed, and those that are new are
-        opened; the others stay, with their streams, and so do those that were opened
-        in code. One that was refused is asked for again. Credentials, certificates
-        and hooks hold for what begins from now on. Another C{server} or C{client_id}
-        ends the session, and the client connects again; without a C{client_id} the
-        client keeps the one it has. A client that is not connected tries again at
-        once.
-
-        @param config: what the client is told from now on.
-        @return: the paths of the keys that have changed and hold from the next
-            session on.
-        @raise ConfigError: and L{CertificateError}: as the constructor does; nothing
-            has changed then.
+        Change to another configuration. See L{reitunnel.client.Client.reload}.
         """
+        client = self._client
         verify_client_config(config)
         authenticator = _said(lambda: authenticator_from(config), "token")
         options, settings = _said(
             lambda: transport_settings_from(config), "server_name"
         )
         url = _said(lambda: LinkURL.parse(config.server), "server")
-        endpoint = client_endpoint(self.reactor, url, settings)
-        hooks = rebuild_hooks(
-            self.config.hooks, self._config_hooks, config.hooks, self.reactor
-        )
-        diallers = [
-            TargetDialler(self.reactor, tunnel.target, options, config.timeouts.target)
-            for tunnel in config.tunnels
-        ]
-        self.hooks.replace(self._config_hooks, hooks)
+        endpoint = client_endpoint(client.reactor, url, settings)
+        hooks = self._hooks.rebuilt(config)
+        diallers = self._tunnels.diallers_for(config, options)
+        self._hooks.become(config, hooks)
         # From here on nothing can fail.
-        self._config_hooks = hooks
         # It reports whatever goes wrong itself.
-        Deferred.fromCoroutine(self.hooks.finish_removed())
-        self.hooks.configure(
-            strategy=Strategy(config.hook_strategy),
-            timeout=config.timeouts.hook,
-            slow=config.timeouts.slow_hook,
-        )
-        former, self.config = self.config, config
-        self.authenticator = authenticator
-        self._tcp_options = options
-        self._endpoint.current = endpoint
-        self._change_tunnels(diallers)
+        Deferred.fromCoroutine(client.hooks.finish_removed())
+        former, client.config = client.config, config
+        client.authenticator = authenticator
+        self._attempts.go_to(endpoint)
+        self._tunnels.options = options
+        self._tunnels.configure(config.tunnels, diallers)
         moves = config.server != former.server
-        if config.client_id is not None and config.client_id != self.client_id:
-            self.client_id = config.client_id
+        if config.client_id is not None and config.client_id != client.client_id:
+            client.client_id = config.client_id
             moves = True
-        if not self.running or self._given_up is not None:
+        if not client.running or self._standing.given_up is not None:
             return ()
         return self._go_on(former, moves)
-
-    def _want(
-        self, target: Target, bind: str, port: int, metadata: Mapping[str, str]
-    ) -> ClientTunnel:
-        raise NotImplementedError
-
-    def _change_tunnels(self, diallers: Sequence[TargetDialler]) -> None:
-        """
-        @param diallers: for each tunnel of the configuration, what connects its
-            visitors.
-        """
-        left = [pair for pair in self._configured if not pair[1].closed]
-        stays: dict[int, ClientTunnel] = {}
-        for index, settings in enumerate(self.config.tunnels):
-            found = next((pair for pair in left if pair[0] == settings), None)
-            if found is not None:
-                left.remove(found)
-                stays[index] = found[1]
-                found[1].dialler = diallers[index]
-        # Before others are opened: they may want the same port.
-        for _, wanted in left:
-            wanted.close(Code.CLOSED, "it is not in the configuration any more")
-        self._configured = []
-        for index, settings in enumerate(self.config.tunnels):
-            wanted = stays.get(index) or self._want(
-                settings.target, settings.bind, settings.port, settings.metadata
-            )
-            self._configured.append((settings, wanted))
 
     def _go_on(self, former: ClientConfig, moves: bool) -> tuple[str, ...]:
         """
         @param moves: whether the session cannot stay.
         """
-        session = self._session
+        session = self._standing.session
         connected = session is not None and session.link_up
         if session is not None and moves:
             session.close(Code.CLOSED, "the client connects as another, or elsewhere")
             session = None
         if not connected:
             # Whatever it waits for, or has begun, is out of date.
-            self._connecting.stopService()
-            self._connecting.startService()
+            self._attempts.begin_anew()
         if session is None:
             return ()
-        for wanted in tuple(self.wanted):
+        for wanted in self._tunnels:
             session.ask(wanted)
-        return _of_the_next_session(former, self.config)
+        return _of_the_next_session(former, self._client.config)
 
 
 def _of_the_next_session(former: ClientConfig, config: ClientConfig) -> tuple[str, ...]:

@@ -27,6 +27,7 @@ from reitunnel.errors import (
 from reitunnel.hooks import Asking, Opened, Owed
 from reitunnel.interfaces import ILinkFacts, ISession, ITunnel
 from reitunnel.relay import (
+    FAILURES,
     DataLink,
     Link,
     Mux,
@@ -50,8 +51,6 @@ _OCCUPIED: Final = frozenset({Code.ADDRESS_IN_USE, Code.POLICY})
 When a port that the server had chosen before is refused for one of these, it may
 choose another.
 """
-_FAILURES: Final = frozenset({Code.LINK_LOST, Code.PROTOCOL, Code.TIMEOUT})
-"""The ends of a session that are failures, and not somebody's wish."""
 _LEAST_HEARTBEAT: Final = 1.0
 _LEAST_PATIENCE: Final = 3.0
 """The shortest heartbeat that a server can ask for, and its time-out, in seconds."""
@@ -440,7 +439,7 @@ class ClientSession:
 
     def _tell(self, opened: Opened, code: Code, reason: str) -> None:
         client = self.client
-        if code in _FAILURES:
+        if code in FAILURES:
             error = TransportError(reason or code.words)
             client.hooks.notify_error(error, f"the link to {client.config.server}")
         client.hooks.notify_client_disconnect(opened, self, code, reason)

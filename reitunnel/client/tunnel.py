@@ -8,12 +8,13 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 from twisted.internet.address import IPv4Address, IPv6Address
-from twisted.internet.defer import Deferred
+from twisted.internet.defer import Deferred, fail, succeed
 
 from reitunnel.client.targets import TargetDialler
 from reitunnel.errors import Code, LocalProtocolError, TunnelRefused
 from reitunnel.interfaces import ITunnel
 from reitunnel.relay import TunnelRecord
+from reitunnel.waiters import Waiters
 from reitunnel.wire.frames import FrameKind
 from reitunnel.wire.messages import TunnelOpen, clip, encode_message
 
@@ -53,7 +54,7 @@ class ClientTunnel:
         self.granted: int = 0
         self._client = client
         self.request(1, port)
-        self._waiting: list[Deferred[ClientTunnel]] = []
+        self._waiting: Waiters[ClientTunnel] = Waiters()
 
     @property
     def address(self) -> IPv4Address | IPv6Address | None:
@@ -92,15 +93,12 @@ class ClientTunnel:
             server refuses it, when it is closed before, and when the client gives
             up or is stopped.
         """
-        waiting: Deferred[ClientTunnel] = Deferred(self._waiting_cancelled)
         end = self._end or self._client.why_not
         if end is not None:
-            waiting.errback(end)
-        elif self.address is not None:
-            waiting.callback(self)
-        else:
-            self._waiting.append(waiting)
-        return waiting
+            return fail(end)
+        if self.address is not None:
+            return succeed(self)
+        return self._waiting.wait()
 
     def close(self, code: Code = Code.CLOSED, reason: str = "") -> None:
         """
@@ -137,18 +135,10 @@ class ClientTunnel:
         """
         The server has opened it.
         """
-        waiting, self._waiting = self._waiting, []
-        for deferred in waiting:
-            deferred.callback(self)
+        self._waiting.tell(self)
 
     def refused(self, error: TunnelRefused) -> None:
         """
         The server, or a hook, has refused it.
         """
-        waiting, self._waiting = self._waiting, []
-        for deferred in waiting:
-            deferred.errback(error)
-
-    def _waiting_cancelled(self, deferred: Deferred[ClientTunnel]) -> None:
-        if deferred in self._waiting:
-            self._waiting.remove(deferred)
+        self._waiting.fail(error)

@@ -194,7 +194,7 @@ class Limits(Settings, frozen=True, kw_only=True):
     max_handshakes_per_address: Count = 128
     max_links_per_client: Annotated[int, Meta(ge=0, le=100000)] = 1024
     max_session_bytes: Annotated[int, Meta(ge=1048576, le=1073741824)] = 67108864
-    max_unacknowledged: Annotated[int, Meta(ge=1048576, le=1073741824)] = 33554432
+    max_unacknowledged: Annotated[int, Meta(ge=2097152, le=1073741824)] = 33554432
 
 
 class ClientLimits(Settings, frozen=True, kw_only=True):
@@ -204,7 +204,7 @@ class ClientLimits(Settings, frozen=True, kw_only=True):
 
     max_streams: Count = 16384
     max_session_bytes: Annotated[int, Meta(ge=1048576, le=1073741824)] = 67108864
-    max_unacknowledged: Annotated[int, Meta(ge=1048576, le=1073741824)] = 33554432
+    max_unacknowledged: Annotated[int, Meta(ge=2097152, le=1073741824)] = 33554432
 
 
 class ServerTimeouts(Settings, frozen=True, kw_only=True):

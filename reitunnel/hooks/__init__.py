@@ -8,9 +8,10 @@ from __future__ import annotations
 
 from reitunnel.hooks.asking import Asking, Owed, watch
 from reitunnel.hooks.base import BaseHook
-from reitunnel.hooks.building import build_hooks, rebuild_hooks
+from reitunnel.hooks.building import build_hooks
 from reitunnel.hooks.calls import NOTHING_OPENED, Opened, owed_to
 from reitunnel.hooks.combining import CombinedHook
+from reitunnel.hooks.configured import ConfiguredHooks
 from reitunnel.hooks.data import DataSink
 from reitunnel.hooks.deciding import GIVEN_UP
 from reitunnel.hooks.decisions import Strategy
@@ -21,7 +22,7 @@ from reitunnel.hooks.plugins import HookPlugins, find_hook_plugins, load_hook_fa
 from reitunnel.hooks.reports import CallWatcher
 from reitunnel.hooks.statistics import HookStatistics
 from reitunnel.hooks.threads import Threads
-from reitunnel.hooks.wrapping import HookWrapper
+from reitunnel.hooks.wrapping import HookWrapper, innermost
 
 __all__ = [
     "GIVEN_UP",
@@ -32,6 +33,7 @@ __all__ = [
     "BaseHook",
     "CallWatcher",
     "CombinedHook",
+    "ConfiguredHooks",
     "DataSink",
     "HookManager",
     "HookPlugins",
@@ -44,8 +46,8 @@ __all__ = [
     "Threads",
     "build_hooks",
     "find_hook_plugins",
+    "innermost",
     "load_hook_factories",
     "owed_to",
-    "rebuild_hooks",
     "watch",
 ]

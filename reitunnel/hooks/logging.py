@@ -7,8 +7,7 @@ from __future__ import annotations
 from typing import Annotated, Literal, get_args
 
 from msgspec import Meta, Struct
-from twisted.internet.address import IPv4Address, IPv6Address, UNIXAddress
-from twisted.internet.interfaces import IAddress, IReactorCore
+from twisted.internet.interfaces import IReactorCore
 from twisted.logger import Logger
 from twisted.logger import LogLevel as TwistedLogLevel
 from twisted.plugin import IPlugin
@@ -16,6 +15,7 @@ from zope.interface import Interface, directlyProvides, implementer
 
 from reitunnel.config.values import LogLevel
 from reitunnel.errors import Code
+from reitunnel.hooks.facts import session_facts, shown, stream_facts, tunnel_facts
 from reitunnel.interfaces import (
     IClientHook,
     IDataHook,
@@ -121,8 +121,8 @@ class LoggingHook:
             "client_connect",
             "client {client} ({instance}) connected from {peer} over {scheme}, "
             "session {session}",
-            **_session_fields(client),
-            peer=_shown(client.facts.peer),
+            **session_facts(client),
+            peer=shown(client.facts.peer),
             scheme=client.facts.scheme,
         )
 
@@ -134,7 +134,7 @@ class LoggingHook:
             "client_disconnect",
             "client {client} ({instance}) disconnected, session {session}: "
             "{code}{reason}",
-            **_session_fields(client),
+            **session_facts(client),
             **_end_fields(code, reason),
         )
 
@@ -148,7 +148,7 @@ class LoggingHook:
         self._emit(
             "tunnel_open",
             "tunnel {tunnel} of {client} opens: port {port} to {target}",
-            **_tunnel_fields(tunnel),
+            **tunnel_facts(tunnel),
             bind=tunnel.bind,
             port=tunnel.port,
             target=tunnel.target,
@@ -168,7 +168,7 @@ class LoggingHook:
             "tunnel_close",
             "tunnel {tunnel} of {client} closed, {received} bytes received, "
             "{sent} bytes sent: {code}{reason}",
-            **_tunnel_fields(tunnel),
+            **tunnel_facts(tunnel),
             received=tunnel.bytes_received,
             sent=tunnel.bytes_sent,
             **_end_fields(code, reason),
@@ -181,7 +181,7 @@ class LoggingHook:
         self._emit(
             "stream_open",
             "stream {stream} of tunnel {tunnel} opens for {visitor}",
-            **_stream_fields(stream),
+            **stream_facts(stream),
         )
 
     def on_stream_close(self, stream: IStream, code: Code, reason: str) -> None:
@@ -192,7 +192,7 @@ class LoggingHook:
             "stream_close",
             "stream {stream} of tunnel {tunnel} for {visitor} closed, {received} "
             "bytes received, {sent} bytes sent: {code}{reason}",
-            **_stream_fields(stream),
+            **stream_facts(stream),
             received=stream.bytes_received,
             sent=stream.bytes_sent,
             **_end_fields(code, reason),
@@ -242,7 +242,7 @@ class LoggingHook:
         self._emit(
             "data_received",
             "tunnel {tunnel} of {client} received {count} bytes in {events} events",
-            **_tunnel_fields(tunnel),
+            **tunnel_facts(tunnel),
             count=tally.count,
             events=tally.events,
         )
@@ -251,7 +251,7 @@ class LoggingHook:
         self._emit(
             "data_sent",
             "tunnel {tunnel} of {client} sent {count} bytes in {events} events",
-            **_tunnel_fields(tunnel),
+            **tunnel_facts(tunnel),
             count=tally.count,
             events=tally.events,
         )
@@ -290,39 +290,8 @@ class _Tally:
         self.count = 0
 
 
-def _session_fields(session: ISession) -> dict[str, object]:
-    return {
-        "client": session.identity,
-        "instance": session.instance,
-        "session": session.id,
-    }
-
-
-def _tunnel_fields(tunnel: ITunnel) -> dict[str, object]:
-    return {**_session_fields(tunnel.session), "tunnel": tunnel.id}
-
-
-def _stream_fields(stream: IStream) -> dict[str, object]:
-    return {
-        **_tunnel_fields(stream.tunnel),
-        "stream": stream.id,
-        "visitor": _shown(stream.visitor),
-    }
-
-
 def _end_fields(code: Code, reason: str) -> dict[str, object]:
     return {
         "code": code.words,
         "reason": f", {reason}" if reason else "",
     }
-
-
-def _shown(address: IAddress) -> str:
-    if isinstance(address, IPv4Address):
-        return f"{address.host}:{address.port}"
-    if isinstance(address, IPv6Address):
-        return f"[{address.host}]:{address.port}"
-    if isinstance(address, UNIXAddress):
-        name = address.name
-        return f"unix:{name.decode(errors='replace')}" if name else "unix"
-    return str(address)

@@ -8,12 +8,12 @@ from __future__ import annotations
 from typing import Annotated, Any
 
 from msgspec import Meta, Struct
-from twisted.internet.address import IPv4Address, IPv6Address
 from twisted.internet.interfaces import IReactorCore
 from twisted.plugin import IPlugin
 from zope.interface import implementer
 
 from reitunnel.errors import Code
+from reitunnel.hooks.facts import shown
 from reitunnel.hooks.metric_rows import OTHER, Durations, Kinds, Row, Rows
 from reitunnel.hooks.metrics_export import Exporter
 from reitunnel.interfaces import (
@@ -338,8 +338,7 @@ class MetricsHook:
         Give an open tunnel its row, once its public address is known.
         """
         if opened.row is None and opened.tunnel.address is not None:
-            address: object = opened.tunnel.address
-            opened.key = (opened.client, _shown(address))
+            opened.key = (opened.client, shown(opened.tunnel.address))
             opened.row = self._tunnels.take(opened.key)
 
     def _begin_export(self) -> None:
@@ -369,11 +368,3 @@ class MetricsHookFactory:
 
 def _client_key(client: ISession) -> tuple[str]:
     return (f"{client.identity}/{client.instance}",)
-
-
-def _shown(address: object) -> str:
-    if isinstance(address, IPv4Address):
-        return f"{address.host}:{address.port}"
-    if isinstance(address, IPv6Address):
-        return f"[{address.host}]:{address.port}"
-    return str(address)

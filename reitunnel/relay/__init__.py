@@ -11,17 +11,20 @@ from reitunnel.relay.addresses import (
     shown,
 )
 from reitunnel.relay.data_link import DataLink
+from reitunnel.relay.draining import Draining
 from reitunnel.relay.joining import join
 from reitunnel.relay.link import FrameReceiver, Link, LinkFactory
 from reitunnel.relay.mux import Mux
-from reitunnel.relay.owner import MuxOwner
+from reitunnel.relay.owner import FAILURES, MuxOwner
 from reitunnel.relay.pipes import Pipes
 from reitunnel.relay.pump import SocketEnd, SocketFactory
 from reitunnel.relay.records import StreamRecord, TunnelRecord, log_closed
 from reitunnel.relay.stream import StreamTransport
 
 __all__ = [
+    "FAILURES",
     "DataLink",
+    "Draining",
     "FrameReceiver",
     "Link",
     "LinkFactory",

@@ -382,7 +382,7 @@ class Mux:
             return
         self.session.ping(payload)
         if self.journal is not None:
-            self.journal.due = True
+            self.journal.acknowledge_soon()
         self.changed()
         for transport in tuple(self._streams.values()):
             transport.on_heartbeat()

@@ -5,8 +5,8 @@ What goes out on a control link, and in which order.
 from __future__ import annotations
 
 from reitunnel.relay.link import Link
-from reitunnel.wire.frames import MAX_PAYLOAD, Buffer
-from reitunnel.wire.journal import Journal
+from reitunnel.wire.frames import MAX_PAYLOAD
+from reitunnel.wire.journal import RESERVE, Journal
 from reitunnel.wire.session import Session
 
 
@@ -28,14 +28,29 @@ class Outbox:
         Send what can be sent now.
         """
         session, chunk = self._session, self._session.limits.chunk
-        if self._journal is not None:
-            self._flush_kept(link, self._journal, chunk)
+        if (journal := self._journal) is None:
+            while link.writable and session.wants_to_send:
+                pieces = session.data_to_send(chunk)
+                if not pieces:
+                    break
+                link.write(pieces)
             return
-        while link.writable and session.wants_to_send:
-            pieces = session.data_to_send(chunk)
+        # This runs for each piece of data: it asks for little, and calls less.
+        while link.writable:
+            if journal.replaying:
+                link.send(journal.replay(chunk))
+                continue
+            pieces = []
+            if journal.received >= journal.acknowledge_at:
+                pieces.append(journal.acknowledgement())
+            if session.wants_to_send and (room := journal.room) > -RESERVE:
+                pieces += session.data_to_send(chunk if room > 0 else 0)
             if not pieces:
                 break
-            link.write(pieces)
+            # What the transport gets is what is kept: nothing is copied.
+            data = b"".join(pieces)
+            journal.append(data)
+            link.send(data)
 
     def say_last_words(self, link: Link) -> None:
         """
@@ -48,21 +63,3 @@ class Outbox:
             link.send(journal.replay(MAX_PAYLOAD))
         if last_words := self._session.data_to_send(0):
             link.write(last_words)
-
-    def _flush_kept(self, link: Link, journal: Journal, chunk: int) -> None:
-        session = self._session
-        while link.writable:
-            if journal.replaying:
-                link.send(journal.replay(chunk))
-                continue
-            pieces: list[Buffer] = []
-            if ack := journal.acknowledgement():
-                pieces.append(ack)
-            if session.wants_to_send and not journal.choked:
-                pieces += session.data_to_send(0 if journal.full else chunk)
-            if not pieces:
-                break
-            # What the transport gets is what is kept: nothing is copied.
-            data = b"".join(pieces)
-            journal.append(data)
-            link.send(data)

@@ -4,12 +4,16 @@ What a mux tells the session that it belongs to.
 
 from __future__ import annotations
 
+from typing import Final
 from typing import Protocol as Structural
 
 from reitunnel.errors import Code
 from reitunnel.relay.data_link import DataLink
 from reitunnel.wire.messages import TunnelOpen
 from reitunnel.wire.streams import Stream
+
+FAILURES: Final = frozenset({Code.LINK_LOST, Code.PROTOCOL, Code.TIMEOUT})
+"""The ends of a session that are failures, and not somebody's wish."""
 
 
 class MuxOwner(Structural):

@@ -4,6 +4,7 @@ What the parts of a stream's transport share.
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Callable
 from typing import Protocol as Structural
 
@@ -64,7 +65,7 @@ def nothing_changed() -> None:
     """
 
 
-class StreamBase:
+class StreamBase(ABC):
     """
     One end of a stream: where it is, and whether it is closed.
 
@@ -106,11 +107,17 @@ class StreamBase:
         """
         return self._path
 
+    @abstractmethod
     def abort(self, code: Code, reason: str = "") -> None:
         """
         Reset the stream with a code.
         """
-        raise NotImplementedError
+
+    @abstractmethod
+    def loseConnection(self) -> None:
+        """
+        Close.
+        """
 
     def getPeer(self) -> IAddress:
         """

@@ -181,12 +181,6 @@ class StreamInput(StreamOutput):
             self._stop_producer()
             self.loseConnection()
 
-    def loseConnection(self) -> None:
-        """
-        Close.
-        """
-        raise NotImplementedError
-
     def _discard(self, size: int) -> bool:
         """
         Drop bytes that nobody wants any more. While this side still has data to

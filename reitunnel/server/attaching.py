@@ -4,13 +4,13 @@ The server's judgement of data links: whether one belongs to a session.
 
 from __future__ import annotations
 
-from secrets import token_bytes
 from typing import TYPE_CHECKING
 
 from reitunnel.errors import AuthenticationFailed, Code, SessionRefused
 from reitunnel.interfaces import ILinkFacts
-from reitunnel.wire.messages import NONCE_SIZE, Attach, Attached, Challenge, Response
-from reitunnel.wire.proofs import client_proof, same_proof, server_proof
+from reitunnel.server.proving import Examiner
+from reitunnel.wire.messages import Attach, Attached, Challenge, Response
+from reitunnel.wire.proofs import client_proof, server_proof
 
 if TYPE_CHECKING:
     from reitunnel.server.server import Server
@@ -19,15 +19,12 @@ if TYPE_CHECKING:
 
 class Attaching:
     """
-    One data link that wants to belong to a session. What a stranger is told is the
-    same whether there is such a session or not.
+    One data link that wants to belong to a session.
     """
 
     def __init__(self, server: Server, facts: ILinkFacts, attach: Attach) -> None:
-        self._server = server
-        self._facts = facts
         self._attach = attach
-        self._nonce = token_bytes(NONCE_SIZE)
+        self._examiner = Examiner(server, facts)
 
     @property
     def number(self) -> int:
@@ -42,12 +39,9 @@ class Attaching:
 
         @raise SessionRefused: when no session can have a data link on such a link.
         """
-        offered = self._server.authenticator.offered_for_data_link(self._facts)
-        if not offered:
-            raise SessionRefused(
-                Code.POLICY, "this server takes no data links on such a link"
-            )
-        return Challenge(list(offered), self._nonce)
+        return self._examiner.challenge(
+            "this server takes no data links on such a link"
+        )
 
     def judge(self, response: Response) -> tuple[ServerSession, Attached]:
         """
@@ -59,30 +53,29 @@ class Attaching:
         @raise SessionRefused: when the session, whose client this is, takes no such
             data link.
         """
-        attach, nonce = self._attach, self._nonce
-        bindings = self._server.authenticator.bindings(response.mechanism, self._facts)
-        session = self._server.session_by_id(attach.session)
-        secret = token_bytes(32) if session is None else session.secret
-        proved = [
-            binding
-            for binding in bindings
-            if same_proof(response.data, client_proof(secret, attach, nonce, binding))
-        ]
-        if session is None or not proved:
-            raise AuthenticationFailed(
-                "no such session",
-                f"data link {attach.link} of session {attach.session.hex()}: "
-                + ("no such session" if session is None else "the proof is wrong"),
-            )
-        objection = self._server.authenticator.objection(session.grounds, self._facts)
+        attach, examiner = self._attach, self._examiner
+        session, binding = examiner.judge(
+            response,
+            attach.session,
+            lambda secret, nonce, binding: client_proof(secret, attach, nonce, binding),
+        )
+        if session is None:
+            raise self._failed("no such session")
+        if binding is None:
+            raise self._failed("the proof is wrong")
+        objection = examiner.objection(session)
         if objection:
-            raise AuthenticationFailed(
-                "no such session",
-                f"data link {attach.link} of session {attach.session.hex()}: "
-                + objection,
-            )
+            raise self._failed(objection)
         if not session.links.takes(attach.link):
             raise SessionRefused(
                 Code.LIMIT, f"data link {attach.link} is not taken: too many, or known"
             )
-        return session, Attached(server_proof(secret, attach, nonce, proved[0]))
+        proof = server_proof(session.secret, attach, examiner.nonce, binding)
+        return session, Attached(proof)
+
+    def _failed(self, detail: str) -> AuthenticationFailed:
+        attach = self._attach
+        return AuthenticationFailed(
+            "no such session",
+            f"data link {attach.link} of session {attach.session.hex()}: {detail}",
+        )

@@ -11,6 +11,8 @@ from twisted.internet.interfaces import IListeningPort
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
+from reitunnel.waiters import Waiters
+
 
 class ClosingPorts:
     """
@@ -23,7 +25,7 @@ class ClosingPorts:
 
     def __init__(self) -> None:
         self._closing: Counter[int] = Counter()
-        self._waiting: list[Deferred[None]] = []
+        self._next: Waiters[None] = Waiters()
 
     def close(self, port: IListeningPort, number: int) -> None:
         """
@@ -42,30 +44,20 @@ class ClosingPorts:
         Wait until no port of this number is being closed.
         """
         while self._closing[number]:
-            await self._next()
+            await self._next.wait()
 
     async def all_freed(self) -> None:
         """
         Wait until no port is being closed.
         """
         while self._closing.total():
-            await self._next()
-
-    def _next(self) -> Deferred[None]:
-        """
-        Wait until some port is closed. To cancel this stops no port from closing.
-        """
-        waiting: Deferred[None] = Deferred()
-        self._waiting.append(waiting)
-        return waiting
+            await self._next.wait()
 
     def _closed(self, number: int) -> None:
         self._closing[number] -= 1
         if not self._closing[number]:
             del self._closing[number]
-        waiting, self._waiting = self._waiting, []
-        for deferred in waiting:
-            deferred.callback(None)
+        self._next.tell(None)
 
     def _failed(self, failure: Failure) -> None:
         self._log.failure("cannot close a public port", failure=failure)

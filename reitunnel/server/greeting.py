@@ -213,7 +213,7 @@ class Greeting:
         """
         server = self._server
         try:
-            opened = await server.let_in(session)
+            opened = await server.clients.let_in(session)
         except SessionRefused as refused:
             self._entering = None
             self._log.info(

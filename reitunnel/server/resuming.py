@@ -4,7 +4,6 @@ The server's judgement of links on which a session wants to go on.
 
 from __future__ import annotations
 
-from secrets import token_bytes
 from typing import TYPE_CHECKING
 
 from reitunnel.errors import (
@@ -15,15 +14,10 @@ from reitunnel.errors import (
 )
 from reitunnel.interfaces import ILinkFacts
 from reitunnel.relay import Link
+from reitunnel.server.proving import Examiner
 from reitunnel.wire.handshake import ServerHandshake
-from reitunnel.wire.messages import (
-    NONCE_SIZE,
-    Challenge,
-    Response,
-    Resume,
-    Resumed,
-)
-from reitunnel.wire.proofs import client_resumes, same_proof, server_resumes
+from reitunnel.wire.messages import Challenge, Response, Resume, Resumed
+from reitunnel.wire.proofs import client_resumes, server_resumes
 
 if TYPE_CHECKING:
     from reitunnel.server.server import Server
@@ -32,18 +26,16 @@ if TYPE_CHECKING:
 
 class Resuming:
     """
-    One link on which a session wants to go on. What a stranger is told is the same
-    whether there is such a session or not.
+    One link on which a session wants to go on.
 
     @ivar too_late: whether there is no such session: it is over, or was never there.
     """
 
     def __init__(self, server: Server, facts: ILinkFacts, resume: Resume) -> None:
-        self._server = server
+        self.too_late = False
         self._facts = facts
         self._resume = resume
-        self._nonce = token_bytes(NONCE_SIZE)
-        self.too_late = False
+        self._examiner = Examiner(server, facts)
 
     def challenge(self) -> Challenge:
         """
@@ -51,12 +43,9 @@ class Resuming:
 
         @raise SessionRefused: when no session can go on on such a link.
         """
-        offered = self._server.authenticator.offered_for_data_link(self._facts)
-        if not offered:
-            raise SessionRefused(
-                Code.POLICY, "this server resumes no sessions on such a link"
-            )
-        return Challenge(list(offered), self._nonce)
+        return self._examiner.challenge(
+            "this server resumes no sessions on such a link"
+        )
 
     def judge(self, response: Response) -> tuple[ServerSession, bytes]:
         """
@@ -69,36 +58,29 @@ class Resuming:
         @raise SessionRefused: when the session, whose client this is, cannot go on
             from where the client says.
         """
-        resume, nonce = self._resume, self._nonce
-        authenticator = self._server.authenticator
-        bindings = authenticator.bindings(response.mechanism, self._facts)
-        session = self._server.session_by_id(resume.session)
-        secret = token_bytes(32) if session is None else session.secret
-        proved = [
-            binding
-            for binding in bindings
-            if same_proof(response.data, client_resumes(secret, resume, nonce, binding))
-        ]
-        self.too_late = session is None
-        if session is None or not proved:
-            raise AuthenticationFailed(
-                "no such session",
-                f"session {resume.session.hex()}, to be resumed, "
-                + ("is not there" if session is None else "is proved wrongly"),
-            )
-        objection = authenticator.objection(session.grounds, self._facts)
+        resume = self._resume
+        session, binding = self._examiner.judge(
+            response,
+            resume.session,
+            lambda secret, nonce, binding: client_resumes(
+                secret, resume, nonce, binding
+            ),
+        )
+        if session is None:
+            self.too_late = True
+            raise self._failed(", to be resumed, is not there")
+        if binding is None:
+            raise self._failed(", to be resumed, is proved wrongly")
+        objection = self._examiner.objection(session)
         if objection:
             # Its client has no other link, and gets none: nobody waits for it.
             session.close(Code.AUTHENTICATION, "the client is not let in any more")
-            raise AuthenticationFailed(
-                "no such session",
-                f"session {resume.session.hex()} cannot be resumed: {objection}",
-            )
+            raise self._failed(f" cannot be resumed: {objection}")
         if not session.can_resume(resume.received):
             raise SessionRefused(
                 Code.PROTOCOL, f"the session cannot go on from {resume.received}"
             )
-        return session, proved[0]
+        return session, binding
 
     def go_on(
         self,
@@ -118,7 +100,11 @@ class Resuming:
             raise RemoteProtocolError("bytes of the session before RESUMED")
         received = session.give_up_link()
         proof = server_resumes(
-            session.secret, self._resume, received, self._nonce, binding
+            session.secret, self._resume, received, self._examiner.nonce, binding
         )
         link.write([handshake.resumed(Resumed(received, proof))])
         session.resume(link, self._facts, self._resume.received, handshake.heard)
+
+    def _failed(self, detail: str) -> AuthenticationFailed:
+        session = self._resume.session.hex()
+        return AuthenticationFailed("no such session", f"session {session}{detail}")

@@ -9,60 +9,39 @@ from secrets import token_bytes
 from typing import Any
 
 from twisted.application.service import Service
-from twisted.internet.defer import CancelledError, Deferred, DeferredList
-from twisted.internet.interfaces import (
-    IAddress,
-    IListeningPort,
-    IProtocolFactory,
-    ITransport,
-)
+from twisted.internet.defer import Deferred, DeferredList
+from twisted.internet.interfaces import IAddress, IProtocolFactory, ITransport
 from twisted.logger import Logger
-from twisted.python.failure import Failure
 from twisted.web.resource import IResource
 from zope.interface import implementer
 
 from reitunnel.auth import Accepted
 from reitunnel.config import ServerConfig, verify_server_config
-from reitunnel.errors import (
-    Code,
-    Refused,
-    SessionRefused,
-)
-from reitunnel.hooks import (
-    NOTHING_OPENED,
-    HookManager,
-    Opened,
-    Strategy,
-    build_hooks,
-)
-from reitunnel.interfaces import (
-    ILinkFacts,
-    IServer,
-    ISession,
-    ITunnel,
-)
-from reitunnel.relay import Link, LinkFactory, Pipes
+from reitunnel.errors import Code
+from reitunnel.hooks import ConfiguredHooks
+from reitunnel.interfaces import ILinkFacts, IServer, ISession, ITunnel
+from reitunnel.relay import Draining, Link, LinkFactory, Pipes
+from reitunnel.server.clients import Clients
 from reitunnel.server.closing import ClosingPorts
 from reitunnel.server.descriptors import Descriptors
 from reitunnel.server.greeting import Greeting
-from reitunnel.server.limits import Gauge, Places
+from reitunnel.server.limits import Admission, Gauge
+from reitunnel.server.link_ports import LinkPorts
 from reitunnel.server.reloading import Reloading
 from reitunnel.server.session import ServerSession
 from reitunnel.server.setup import (
     authenticator_from,
     transport_settings_from,
+    visitor_options_from,
 )
-from reitunnel.server.starting import Starting
-from reitunnel.transports import (
-    WebSocketLinkResource,
-    base_transport,
-)
+from reitunnel.server.starting import Start
+from reitunnel.transports import WebSocketLinkResource, base_transport
 from reitunnel.wire.handshake import handshake_reader
 from reitunnel.wire.messages import DIRECT, RESUME, VERSION, Hello, Welcome
 
 
 @implementer(IServer)
-class Server(Starting, Reloading, Service):
+class Server(Service):
     """
     Takes links of clients and opens their tunnels.
 
@@ -73,6 +52,9 @@ class Server(Starting, Reloading, Service):
     @ivar config: what it was told.
     @ivar reactor: the reactor.
     @ivar hooks: the hooks, to which more can be added.
+    @ivar authenticator: judges clients.
+    @ivar clients: those that were let in.
+    @ivar stopping: whether it takes nothing new any more.
     @ivar visitors: the streams of all clients, against C{limits.max_conns}.
     @ivar closing_ports: the public ports that are being closed.
     @ivar descriptors: accepts no more while there are few descriptors.
@@ -97,37 +79,35 @@ class Server(Starting, Reloading, Service):
         self.config = config
         self.reactor = reactor
         self.pipes = Pipes()
-        self.hooks = HookManager(
-            reactor,
-            strategy=Strategy(config.hook_strategy),
-            timeout=config.timeouts.hook,
-            slow=config.timeouts.slow_hook,
-        )
-        tables = [table.table() for table in config.hooks]
-        self._config_hooks = build_hooks(tables, reactor)
-        for hook in (*self._config_hooks, *hooks):
-            self.hooks.register(hook)
+        configured = ConfiguredHooks(reactor, config, hooks)
+        self.hooks = configured.manager
         self.authenticator = authenticator_from(config)
-        self.visitors = Gauge("limits.max_conns", config.limits.max_conns)
+        self.stopping = False
+        limits = config.limits
+        self.clients = Clients(limits, self.hooks, lambda: self.stopping)
+        self.visitors = Gauge("limits.max_conns", limits.max_conns)
         self.closing_ports = ClosingPorts()
         self.descriptors = Descriptors(reactor)
-        self.tcp_options, self._transport_settings, self._admission = (
-            transport_settings_from(config, self.descriptors)
+        self.tcp_options = visitor_options_from(config)
+        self._admission = Admission(
+            limits.max_handshakes,
+            limits.max_handshakes_per_address,
+            self.descriptors.accepted,
         )
-        limits = config.limits
-        self._clients = Places(limits.max_clients, limits.max_clients_per_identity)
-        self._sessions: dict[tuple[str, str], ServerSession] = {}
-        self._by_id: dict[bytes, ServerSession] = {}
+        self._ports = LinkPorts(
+            reactor,
+            transport_settings_from(config, self._admission),
+            self.descriptors,
+            self._factory,
+            self._log,
+        )
+        self._start = Start(reactor, self._log)
+        self._reloading = Reloading(
+            self, configured, self._start, self._ports, self._admission
+        )
+        self._draining = Draining(reactor, self._log)
         self._greetings: dict[Greeting, ITransport] = {}
         self._links: set[Deferred[None]] = set()
-        self._ports: list[IListeningPort] = []
-        self._opened: Opened = NOTHING_OPENED
-        self._starting: Deferred[None] | None = None
-        self._waiting: list[Deferred[tuple[IAddress, ...]]] = []
-        self._started: Failure | tuple[IAddress, ...] | None = None
-        self._watched = False
-        self._stopping = False
-        self._drained: Deferred[None] | None = None
         self._hurried: Deferred[None] | None = None
 
     # What embedding programs use.
@@ -137,32 +117,61 @@ class Server(Starting, Reloading, Service):
         """
         The authenticated clients, as they are now.
         """
-        return tuple(self._sessions.values())
+        return tuple(self.clients)
 
     @property
     def tunnels(self) -> Sequence[ITunnel]:
         """
         The open tunnels of all clients, as they are now.
         """
-        return tuple(
-            tunnel for session in self._sessions.values() for tunnel in session.tunnels
-        )
+        return tuple(tunnel for session in self.clients for tunnel in session.tunnels)
 
     @property
     def addresses(self) -> Sequence[IAddress]:
         """
         Where the server listens for links, in the order of the configuration.
         """
-        return tuple(port.getHost() for port in self._ports)
+        return self._ports.addresses
 
     @property
     def unready(self) -> str:
         """
         Why no client can connect now, in a few words; empty if one can.
         """
-        if self._stopping:
+        if self.stopping:
             return "the server is stopping"
         return "" if self._takes_links else "the server has not started"
+
+    def when_listening(self) -> Deferred[tuple[IAddress, ...]]:
+        """
+        Wait until every listener is up.
+
+        @return: fires with where the server listens. It fails with
+            L{TransportError} when it cannot listen or is stopped before, and with
+            L{Refused} when a hook does not let it start; then nothing is left
+            listening. If nobody waits, that is logged.
+        """
+        return self._start.when_over()
+
+    def reload(self, config: ServerConfig) -> Deferred[tuple[str, ...]]:
+        """
+        Change to another configuration. All of it is taken over, or nothing.
+
+        Listeners are opened and closed as it says; links, sessions, tunnels and
+        streams that are open stay. Tokens, certificates, policy, limits, time-outs
+        and hooks hold for what begins from now on. A hook whose table has not
+        changed stays as it is; a new one is asked C{on_server_start}, one that goes
+        is told C{on_server_stop}. Calls wait for each other, and for the start.
+
+        @param config: what the server is told from now on.
+        @return: fires with the paths of the keys that have changed and stay as they
+            were until a restart. It fails, and nothing has changed, with
+            L{ConfigError} and L{CertificateError} as the constructor does, with
+            L{TransportError} when a new listener cannot listen, with L{Refused} when
+            a new hook refuses, and with L{ReitunnelError} when the server is
+            stopping.
+        """
+        return self._reloading.reload(config)
 
     def link_factory(self, default_bind: str = "127.0.0.1") -> IProtocolFactory:
         """
@@ -183,7 +192,7 @@ class Server(Starting, Reloading, Service):
             for none.
         """
         return WebSocketLinkResource(
-            self.link_factory(default_bind), self._transport_settings
+            self.link_factory(default_bind), self._ports.settings
         )
 
     # IService.
@@ -193,14 +202,14 @@ class Server(Starting, Reloading, Service):
         Begin to listen.
         """
         super().privilegedStartService()  # type: ignore[no-untyped-call]
-        self._start()
+        self._start.begin(self._listen)
 
     def startService(self) -> None:
         """
         Begin to listen, unless that was done.
         """
         super().startService()  # type: ignore[no-untyped-call]
-        self._start()
+        self._start.begin(self._listen)
 
     def stopService(self) -> Deferred[None]:
         """
@@ -226,9 +235,9 @@ class Server(Starting, Reloading, Service):
         are told all the same.
         """
         if self._hurried is not None and not self._hurried.called:
-            for session in tuple(self._sessions.values()):
+            for session in self.clients:
                 session.mux.abort(Code.SHUTDOWN, "the server is stopping")
-            self._end_drain()
+            self._draining.end()
             self._hurried.callback(None)
 
     # What links and sessions tell.
@@ -265,38 +274,6 @@ class Server(Starting, Reloading, Service):
             self, token_bytes(16), accepted, hello, facts, default_bind
         )
 
-    def session_by_id(self, number: bytes) -> ServerSession | None:
-        """
-        Find a session that goes on.
-        """
-        return self._by_id.get(number)
-
-    async def let_in(self, session: ServerSession) -> Opened:
-        """
-        Ask the hooks, and take over from an older session of the same client.
-
-        @return: who is owed C{on_client_disconnect}.
-        @raise SessionRefused: when the client may not come in.
-        """
-        if session.key not in self._sessions:
-            self._clients.check(session.identity)
-        try:
-            opened = await self.hooks.decide_client_connect(session)
-        except Refused as refused:
-            raise SessionRefused(refused.code, str(refused)) from None
-        except CancelledError:
-            if session.end is None:
-                raise
-            raise SessionRefused(*session.end) from None
-        try:
-            self._admit(session)
-        except SessionRefused as refused:
-            self.hooks.notify_client_disconnect(
-                opened, session, refused.code, refused.reason
-            )
-            raise
-        return opened
-
     def welcome(
         self, session: ServerSession, accepted: Accepted, software: str
     ) -> Welcome:
@@ -323,70 +300,51 @@ class Server(Starting, Reloading, Service):
             software=software,
         )
 
-    def session_over(self, session: ServerSession) -> None:
-        """
-        A session has ended.
-        """
-        if self._sessions.get(session.key) is session:
-            del self._sessions[session.key]
-            del self._by_id[bytes.fromhex(session.id)]
-            self._clients.give(session.identity)
-
     def visitor_gone(self) -> None:
         """
         A visitor's stream is over.
         """
         self.visitors.give()
         if not self.visitors.used:
-            self._end_drain()
+            self._draining.end()
 
     # The parts.
-
-    def _admit(self, session: ServerSession) -> None:
-        """
-        Let a client in that the hooks have allowed, in the place of an older session
-        of the same client.
-
-        @raise SessionRefused: when it may not come in any more.
-        """
-        if session.end is not None:
-            raise SessionRefused(*session.end)
-        if self._stopping:
-            raise SessionRefused(Code.SHUTDOWN, "the server is stopping")
-        older = self._sessions.get(session.key)
-        if older is not None:
-            older.close(Code.TAKEN_OVER, "the same client connected again")
-        self._clients.take(session.identity)
-        self._sessions[session.key] = session
-        self._by_id[bytes.fromhex(session.id)] = session
 
     @property
     def _takes_links(self) -> bool:
         """
         Whether the server has started and does not stop.
         """
-        return isinstance(self._started, tuple) and not self._stopping
+        return self._start.succeeded and not self.stopping
 
     def _factory(self, default_bind: Callable[[], str]) -> IProtocolFactory:
         return LinkFactory(
             lambda: Link(handshake_reader(), Greeting(self, default_bind), self.reactor)
         )
 
+    async def _listen(self) -> tuple[IAddress, ...]:
+        self._start.owed = await self.hooks.decide_server_start(self)
+        try:
+            await self._ports.open(self.config.listen)
+        except BaseException:
+            await self._ports.close()
+            self.hooks.notify_server_stop(self._start.owed, self)
+            raise
+        return self._ports.addresses
+
     async def _stop(self) -> None:
-        self._stopping = True
+        self.stopping = True
         hurried = self._hurried = Deferred[None]()
-        if self._starting is not None:
-            self._starting.cancel()
-            await self._starting
-        was_up = isinstance(self._started, tuple)
-        await self._stop_listening()
+        await self._start.cancel()
+        was_up = self._start.succeeded
+        await self._ports.close()
         reason = "the server is stopping"
         for greeting in tuple(self._greetings):
             greeting.refuse(Code.SHUTDOWN, reason)
-        for session in tuple(self._sessions.values()):
+        for session in self.clients:
             session.drain(Code.SHUTDOWN, reason)
-        await self._drain()
-        for session in tuple(self._sessions.values()):
+        await self._draining.wait(self.visitors.used, self.config.timeouts.drain)
+        for session in self.clients:
             session.close(Code.SHUTDOWN, reason)
         await self.closing_ports.all_freed()
         either: list[Deferred[Any]] = [DeferredList(self._links), hurried]
@@ -394,43 +352,10 @@ class Server(Starting, Reloading, Service):
         self.descriptors.stop()
         self.pipes.clear()
         if was_up:
-            self.hooks.notify_server_stop(self._opened, self)
+            self.hooks.notify_server_stop(self._start.owed, self)
         await self.hooks.finish()
         if was_up:
             self._log.info("stopped")
-        self._reset()
-
-    def _end_drain(self) -> None:
-        if self._drained is not None and not self._drained.called:
-            self._drained.callback(None)
-
-    async def _drain(self) -> None:
-        """
-        Wait for the streams to end, as long as C{timeouts.drain} allows.
-        """
-        seconds = self.config.timeouts.drain
-        count = self.visitors.used
-        if count and seconds:
-            self._log.info(
-                "waiting up to {seconds:g} s for {count} {streams}",
-                seconds=seconds,
-                count=count,
-                streams="stream" if count == 1 else "streams",
-            )
-            self._drained = Deferred()
-            patience = self.reactor.callLater(seconds, self._drained.callback, None)
-            await self._drained
-            self._drained = None
-            if patience.active():
-                patience.cancel()
-
-    def _reset(self) -> None:
-        """
-        Be ready to be started again.
-        """
-        self._opened = NOTHING_OPENED
-        self._starting = None
-        self._started = None
-        self._watched = False
-        self._stopping = False
+        self._start.forget()
+        self.stopping = False
         self._hurried = None

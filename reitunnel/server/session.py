@@ -6,7 +6,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from secrets import token_bytes
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING
 
 from twisted.logger import Logger
 from zope.interface import implementer
@@ -16,6 +16,7 @@ from reitunnel.errors import Code, SessionRefused, TransportError
 from reitunnel.hooks import NOTHING_OPENED, Opened
 from reitunnel.interfaces import ILinkFacts, ISession, ITunnel
 from reitunnel.relay import (
+    FAILURES,
     DataLink,
     Link,
     Mux,
@@ -35,9 +36,6 @@ from reitunnel.wire.streams import Stream
 
 if TYPE_CHECKING:
     from reitunnel.server.server import Server
-
-_FAILURES: Final = frozenset({Code.LINK_LOST, Code.PROTOCOL, Code.TIMEOUT})
-"""The ends of a session that are failures, and not somebody's wish."""
 
 
 @implementer(ISession)
@@ -336,7 +334,7 @@ class ServerSession:
         """
         self.end = (code, reason)
         self.links.close()
-        self.server.session_over(self)
+        self.server.clients.over(self)
         for tunnel in tuple(self._unfinished):
             tunnel.end(code, reason)
         self._finish()
@@ -378,7 +376,7 @@ class ServerSession:
             reason=text,
         )
         hooks = self.server.hooks
-        if code in _FAILURES:
+        if code in FAILURES:
             error = TransportError(text)
             hooks.notify_error(error, f"the link of client {self.name}")
         hooks.notify_client_disconnect(self._opened, self, code, reason)

@@ -10,9 +10,8 @@ from twisted.internet.interfaces import IAddress
 
 from reitunnel.auth import CertificatePolicy, ServerAuthenticator, TokenStore
 from reitunnel.config import ServerConfig
+from reitunnel.interfaces import ILinkAdmission
 from reitunnel.relay import host_and_port, shown
-from reitunnel.server.descriptors import Descriptors
-from reitunnel.server.limits import Admission
 from reitunnel.transports import (
     LinkURL,
     ServerCertificates,
@@ -39,27 +38,27 @@ def authenticator_from(config: ServerConfig) -> ServerAuthenticator:
     )
 
 
+def visitor_options_from(config: ServerConfig) -> TCPOptions:
+    """
+    Make the options of visitors' sockets.
+    """
+    # One read is one frame: with its header it fills what the other side reads, and
+    # the records of TLS.
+    return replace(
+        TCPOptions.of(config.tuning), read_size=config.tuning.buffer_size - HEADER_SIZE
+    )
+
+
 def transport_settings_from(
-    config: ServerConfig, descriptors: Descriptors
-) -> tuple[TCPOptions, ServerTransportSettings, Admission]:
+    config: ServerConfig, admission: ILinkAdmission
+) -> ServerTransportSettings:
     """
     Make what the endpoints of links are told.
 
-    @param descriptors: told of each connection.
-    @return: the options of visitors' sockets, the settings of the endpoints, and
-        the admission that they ask.
+    @param admission: who may connect.
     @raise CertificateError: when a certificate file cannot be used.
     """
-    tuning, limits, auth = config.tuning, config.limits, config.auth
-    links = TCPOptions.of(tuning)
-    # One read is one frame: with its header it fills what the other side reads, and
-    # the records of TLS.
-    visitors = replace(links, read_size=tuning.buffer_size - HEADER_SIZE)
-    admission = Admission(
-        limits.max_handshakes,
-        limits.max_handshakes_per_address,
-        descriptors.accepted,
-    )
+    auth = config.auth
     certificates = None
     if config.pem is not None:
         certificates = ServerCertificates(
@@ -68,14 +67,13 @@ def transport_settings_from(
             require_client_certificate=auth.require == "all",
             minimum_version=config.tls.minimum_version,
         )
-    settings = ServerTransportSettings(
-        tcp=links,
+    return ServerTransportSettings(
+        tcp=TCPOptions.of(config.tuning),
         handshake_timeout=config.timeouts.handshake,
         certificates=certificates,
         admission=admission,
-        backlog=tuning.backlog,
+        backlog=config.tuning.backlog,
     )
-    return visitors, settings, admission
 
 
 def default_bind_of(address: IAddress) -> str:

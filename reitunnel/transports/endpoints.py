@@ -247,13 +247,19 @@ def tcp_client(
 
 
 @implementer(ITunnelTransport)
-class TCPLinks:
+class StreamLinks:
     """
-    C{tcp://}: links in plaintext.
+    Links that are the bytes of a TCP connection, over TLS or not: C{tcp://} and
+    C{tls://}.
     """
 
-    scheme = "tcp"
-    secure = False
+    def __init__(self, scheme: str, alpn: ALPNChoice | None = None) -> None:
+        """
+        @param alpn: what TLS may negotiate; L{None} adds no TLS.
+        """
+        self.scheme = scheme
+        self.secure = alpn is not None
+        self._alpn = alpn
 
     def server_endpoint(
         self, reactor: IReactorCore, url: LinkURL, settings: ServerTransportSettings
@@ -262,7 +268,9 @@ class TCPLinks:
         Make the listening side.
         """
         return LinkServerEndpoint(
-            url, tcp_server(reactor, url, settings), gated(reactor, settings)
+            url,
+            tcp_server(reactor, url, settings),
+            gated(reactor, settings, self._alpn),
         )
 
     def client_endpoint(
@@ -272,37 +280,7 @@ class TCPLinks:
         Make the dialling side.
         """
         return LinkClientEndpoint(
-            reactor, url, tcp_client(reactor, url, settings), settings
-        )
-
-
-@implementer(ITunnelTransport)
-class TLSLinks:
-    """
-    C{tls://}: links over TLS, by ALPN for nothing but links.
-    """
-
-    scheme = "tls"
-    secure = True
-
-    def server_endpoint(
-        self, reactor: IReactorCore, url: LinkURL, settings: ServerTransportSettings
-    ) -> IStreamServerEndpoint:
-        """
-        Make the listening side.
-        """
-        return LinkServerEndpoint(
-            url, tcp_server(reactor, url, settings), gated(reactor, settings, LINK_ALPN)
-        )
-
-    def client_endpoint(
-        self, reactor: IReactorCore, url: LinkURL, settings: ClientTransportSettings
-    ) -> IStreamClientEndpoint:
-        """
-        Make the dialling side.
-        """
-        return LinkClientEndpoint(
-            reactor, url, tcp_client(reactor, url, settings), settings, LINK_ALPN
+            reactor, url, tcp_client(reactor, url, settings), settings, self._alpn
         )
 
 

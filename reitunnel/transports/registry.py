@@ -14,18 +14,24 @@ from twisted.internet.interfaces import (
 )
 
 from reitunnel.interfaces import ITunnelTransport
-from reitunnel.transports.endpoints import DescribedLinks, TCPLinks, TLSLinks
+from reitunnel.transports.endpoints import LINK_ALPN, DescribedLinks, StreamLinks
 from reitunnel.transports.plugins import plugin_transports
 from reitunnel.transports.settings import (
     ClientTransportSettings,
     ServerTransportSettings,
 )
 from reitunnel.transports.urls import LinkURL
-from reitunnel.transports.websocket_endpoints import WSLinks, WSSLinks
+from reitunnel.transports.websocket_endpoints import HTTP_ALPN, WebSocketLinks
 
 _BUILT_IN: Final[Mapping[str, ITunnelTransport]] = {
     transport.scheme: transport
-    for transport in (TCPLinks(), TLSLinks(), WSLinks(), WSSLinks(), DescribedLinks())
+    for transport in (
+        StreamLinks("tcp"),
+        StreamLinks("tls", LINK_ALPN),
+        WebSocketLinks("ws"),
+        WebSocketLinks("wss", HTTP_ALPN),
+        DescribedLinks(),
+    )
 }
 
 

@@ -79,12 +79,19 @@ class WebSocketClientEndpoint:
             ) from error.__cause__
 
 
-class _WebSocketLinks:
+@implementer(ITunnelTransport)
+class WebSocketLinks:
     """
-    What C{ws://} and C{wss://} have in common.
+    Links that are WebSockets, over TLS or not: C{ws://} and C{wss://}.
     """
 
-    _alpn: ALPNChoice | None
+    def __init__(self, scheme: str, alpn: ALPNChoice | None = None) -> None:
+        """
+        @param alpn: what TLS may negotiate; L{None} adds no TLS.
+        """
+        self.scheme = scheme
+        self.secure = alpn is not None
+        self._alpn = alpn
 
     def server_endpoint(
         self, reactor: IReactorCore, url: LinkURL, settings: ServerTransportSettings
@@ -111,25 +118,3 @@ class _WebSocketLinks:
             reactor, url, tcp_client(reactor, url, settings), settings, self._alpn
         )
         return WebSocketClientEndpoint(reactor, url, endpoint, settings)
-
-
-@implementer(ITunnelTransport)
-class WSLinks(_WebSocketLinks):
-    """
-    C{ws://}: WebSockets in plaintext.
-    """
-
-    scheme = "ws"
-    secure = False
-    _alpn = None
-
-
-@implementer(ITunnelTransport)
-class WSSLinks(_WebSocketLinks):
-    """
-    C{wss://}: WebSockets over TLS.
-    """
-
-    scheme = "wss"
-    secure = True
-    _alpn = HTTP_ALPN

@@ -14,13 +14,15 @@ from reitunnel.errors import RemoteProtocolError
 from reitunnel.wire.frames import FrameKind
 from reitunnel.wire.messages import encode_total
 
-ACK_EVERY: Final = 256 << 10
+ACK_EVERY: Final = 1 << 20
 """How many bytes come, at most, before they are acknowledged."""
-_RESERVE: Final = 4 << 20
+RESERVE: Final = 4 << 20
 """
 How far beyond the bound frames other than C{DATA} may go. Beyond that only C{ACK} is
 sent: without it two sides could wait for each other.
 """
+_SMALL: Final = 1 << 10
+"""Fewer bytes than these are kept together with others."""
 
 
 class Journal:
@@ -28,46 +30,31 @@ class Journal:
     The bytes of a session in both directions, over all of its links: how many there
     were, and those of them that this side may have to send again.
 
-    @ivar limit: how many bytes that are not acknowledged stop C{DATA}.
     @ivar sent: how many bytes this side has sent.
     @ivar acknowledged: how many of them the peer is known to have.
+    @ivar room: how many more bytes of C{DATA} may be sent before more is acknowledged.
+        Without room other frames may be sent until L{RESERVE} is used up too, and
+        C{ACK} always.
+    @ivar replaying: what is to be sent again, before anything else: L{replay} gives it.
     @ivar received: how many bytes this side has received; the owner keeps it.
-    @ivar due: whether what was received is to be acknowledged soon.
+    @ivar acknowledge_at: when so many are received, L{acknowledgement} is to be sent.
     """
 
     def __init__(self, limit: int) -> None:
-        self.limit = limit
+        """
+        @param limit: how many bytes that are not acknowledged stop C{DATA}.
+        """
         self.sent = 0
         self.acknowledged = 0
+        self.room = limit
+        self.replaying: deque[bytes] = deque()
         self.received = 0
-        self.due = False
+        self.acknowledge_at = ACK_EVERY
         self._pieces: deque[bytes] = deque()
         # Where the first of the pieces begins.
         self._start = 0
-        self._again: deque[bytes] = deque()
         self._told = 0
         self._heard = 0
-
-    @property
-    def full(self) -> bool:
-        """
-        Whether no more C{DATA} may be sent before more is acknowledged.
-        """
-        return self.sent - self.acknowledged >= self.limit
-
-    @property
-    def choked(self) -> bool:
-        """
-        Whether nothing but C{ACK} may be sent.
-        """
-        return self.sent - self.acknowledged >= self.limit + _RESERVE
-
-    @property
-    def replaying(self) -> bool:
-        """
-        Whether something is to be sent again, before anything else.
-        """
-        return bool(self._again)
 
     # What this side sends.
 
@@ -75,19 +62,26 @@ class Journal:
         """
         Note bytes that are sent now, and keep them.
         """
-        self._pieces.append(data)
-        self.sent += len(data)
+        size, pieces = len(data), self._pieces
+        if size < _SMALL and pieces and len(pieces[-1]) < _SMALL:
+            # Many objects of few bytes would take several times as much memory.
+            pieces[-1] += data
+        else:
+            pieces.append(data)
+        self.sent += size
+        self.room -= size
+
+    def acknowledge_soon(self) -> None:
+        """
+        Acknowledge what is received, as soon as it is more than the peer was told.
+        """
+        self.acknowledge_at = self._told + 1
 
     def acknowledgement(self) -> bytes:
         """
-        Give the C{ACK} that is to be sent now, if any: when it is due, or when
-        much has come since the last one.
+        Give the C{ACK} of all that is received.
         """
-        unsaid = self.received - self._told
-        if unsaid < ACK_EVERY and not (self.due and unsaid):
-            return b""
-        self.due = False
-        self._told = self.received
+        self._tell()
         return encode_total(FrameKind.ACK, 0, self.received)
 
     # What the peer has received.
@@ -119,19 +113,19 @@ class Journal:
         L{can_resume} holds. The peer is told elsewhere how many this side has received.
         """
         self._release(total)
-        self._told = self.received
-        self._again = deque(self._pieces)
+        self._tell()
+        self.replaying = deque(self._pieces)
         skip = total - self._start
         if skip:
-            self._again[0] = self._again[0][skip:]
+            self.replaying[0] = self.replaying[0][skip:]
 
     def replay(self, budget: int) -> bytes:
         """
         Take what is to be sent again next: about C{budget} bytes.
         """
         pieces: list[bytes] = []
-        while self._again and budget > 0:
-            piece = self._again.popleft()
+        while self.replaying and budget > 0:
+            piece = self.replaying.popleft()
             pieces.append(piece)
             budget -= len(piece)
         return b"".join(pieces)
@@ -141,11 +135,16 @@ class Journal:
         Keep nothing any more: the session is over.
         """
         self._pieces.clear()
-        self._again.clear()
+        self.replaying.clear()
+
+    def _tell(self) -> None:
+        self._told = self.received
+        self.acknowledge_at = self._told + ACK_EVERY
 
     def _release(self, total: int) -> None:
         if total <= self.acknowledged:
             return
+        self.room += total - self.acknowledged
         self.acknowledged = total
         pieces, start = self._pieces, self._start
         while pieces and start + len(pieces[0]) <= total:

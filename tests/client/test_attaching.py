@@ -16,6 +16,7 @@ from twisted.trial.unittest import SynchronousTestCase
 from reitunnel import Code
 from reitunnel.auth import ClientAuthenticator, ClientCredentials, new_token
 from reitunnel.client.attaching import Attachment
+from reitunnel.client.handshaking import LinkHandshake
 from reitunnel.config.values import ChannelBinding
 from reitunnel.errors import (
     AuthenticationFailed,
@@ -75,15 +76,10 @@ class AttachmentCase(SynchronousTestCase):
         self.begun: list[tuple[int, Link]] = []
         self.then: Callable[[Link], None] = lambda _: None
         token, _ = new_token("laptop")
-        self.attachment = Attachment(
-            self.clock,
-            10,
-            ClientAuthenticator(ClientCredentials(token, self.policy)),
-            WELCOME,
-            7,
-            self.begin,
-        )
-        self.link = Link(handshake_reader(), self.attachment, self.clock)
+        authenticator = ClientAuthenticator(ClientCredentials(token, self.policy))
+        attachment = Attachment(authenticator, WELCOME, 7, self.begin)
+        self.handshake = LinkHandshake(self.clock, 10, attachment)
+        self.link = Link(handshake_reader(), self.handshake, self.clock)
         self.transport = Transport()
         self.transport.facts = self.facts
         self.link.makeConnection(self.transport)
@@ -125,7 +121,7 @@ class AttachmentCase(SynchronousTestCase):
         """
         The link is closed, and nothing is left but to wait until it is.
         """
-        failure = self.failureResultOf(self.attachment.outcome, error)
+        failure = self.failureResultOf(self.handshake.outcome, error)
         self.assertIn(text, str(failure.value))
         self.assertEqual([], self.begun)
         self.assertTrue(self.transport.disconnecting)
@@ -151,9 +147,9 @@ class AttachmentTests(AttachmentCase):
         response = self.challenge(HMAC)
         proof = client_proof(WELCOME.secret, self.attach, NONCE, b"n,,")
         self.assertEqual(Response(HMAC, proof), response)
-        self.assertNoResult(self.attachment.outcome)
+        self.assertNoResult(self.handshake.outcome)
         self.attached(server_proof(WELCOME.secret, self.attach, NONCE, b"n,,"))
-        self.successResultOf(self.attachment.outcome)
+        self.successResultOf(self.handshake.outcome)
         self.assertEqual([(7, self.link)], self.begun)
         self.assertEqual([], self.clock.getDelayedCalls())
 
@@ -214,14 +210,14 @@ class AttachmentTests(AttachmentCase):
 
     def test_lost(self) -> None:
         self.link.connectionLost(Failure(ConnectionLost("cut")))
-        failure = self.failureResultOf(self.attachment.outcome, TransportError)
+        failure = self.failureResultOf(self.handshake.outcome, TransportError)
         self.assertIn("cut", str(failure.value))
         self.assertEqual([], self.clock.getDelayedCalls())
 
     def test_cancelled(self) -> None:
         self.challenge(HMAC)
-        self.attachment.outcome.cancel()
-        self.failureResultOf(self.attachment.outcome)
+        self.handshake.outcome.cancel()
+        self.failureResultOf(self.handshake.outcome)
         self.assertTrue(self.transport.disconnecting)
         self.attached(server_proof(WELCOME.secret, self.attach, NONCE, b"n,,"))
         self.assertEqual([], self.begun)
@@ -257,7 +253,7 @@ class ChannelTests(AttachmentCase):
         proof = client_proof(WELCOME.secret, self.attach, NONCE, BOUND)
         self.assertEqual(Response(PLUS, proof), response)
         self.attached(server_proof(WELCOME.secret, self.attach, NONCE, BOUND))
-        self.successResultOf(self.attachment.outcome)
+        self.successResultOf(self.handshake.outcome)
         self.assertEqual(1, len(self.begun))
 
     def test_not_offered(self) -> None:

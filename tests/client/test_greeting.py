@@ -13,6 +13,7 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from reitunnel.auth import ClientAuthenticator, ClientCredentials
 from reitunnel.client.greeting import ClientGreeting
+from reitunnel.client.handshaking import LinkHandshake
 from reitunnel.errors import TransportError
 from reitunnel.interfaces import ILinkFacts
 from reitunnel.relay import Link
@@ -36,18 +37,17 @@ class LostLinkTests(SynchronousTestCase):
         """
         clock = Clock()
         greeting = ClientGreeting(
-            clock,
             ClientAuthenticator(ClientCredentials()),
             "a",
-            10,
             no_session,
             direct=False,
             resume=False,
         )
-        link = Link(handshake_reader(), greeting, clock)
+        handshake = LinkHandshake(clock, 10, greeting)
+        link = Link(handshake_reader(), handshake, clock)
         link.makeConnection(StringTransport())
         link.connectionLost(reason)
-        error = self.failureResultOf(greeting.outcome, TransportError).value
+        error = self.failureResultOf(handshake.outcome, TransportError).value
         self.assertEqual(clock.getDelayedCalls(), [])
         assert isinstance(error, TransportError)
         return error

@@ -13,7 +13,7 @@ from twisted.trial.unittest import SynchronousTestCase
 from zope.interface.verify import verifyObject
 
 from reitunnel import ConfigError, Secret
-from reitunnel.client.reloading import ChangingEndpoint
+from reitunnel.client.attempts import ChangingEndpoint
 from reitunnel.config import HookSettings, TunnelSettings
 from tests.pair import (
     CLIENT,

@@ -22,47 +22,12 @@ from reitunnel.wire.frames import (
     largest_payload,
 )
 from reitunnel.wire.journal import Journal
-from reitunnel.wire.messages import (
-    Attach,
-    Attached,
-    Challenge,
-    Ended,
-    Hello,
-    Response,
-    Resume,
-    Resumed,
-    StreamOpen,
-    TunnelEnded,
-    TunnelOpen,
-    TunnelOpened,
-    Welcome,
-    decode_message,
-    encode_message,
-)
+from reitunnel.wire.messages import decode_message, encode_message
 from reitunnel.wire.session import Role, SessionLimits
 from tests.fuzz.script import steps
+from tests.wire.kinds import MESSAGES
 from tests.wire.peers import Peer
 from tests.wire.test_hostile_peers import Owner
-
-MESSAGES: Final[dict[FrameKind, type[Struct]]] = {
-    FrameKind.HELLO: Hello,
-    FrameKind.CHALLENGE: Challenge,
-    FrameKind.RESPONSE: Response,
-    FrameKind.WELCOME: Welcome,
-    FrameKind.REFUSED: Ended,
-    FrameKind.RESUME: Resume,
-    FrameKind.RESUMED: Resumed,
-    FrameKind.ATTACH: Attach,
-    FrameKind.ATTACHED: Attached,
-    FrameKind.TUNNEL_OPEN: TunnelOpen,
-    FrameKind.TUNNEL_OPENED: TunnelOpened,
-    FrameKind.TUNNEL_REFUSED: TunnelEnded,
-    FrameKind.TUNNEL_CLOSE: TunnelEnded,
-    FrameKind.STREAM_OPEN: StreamOpen,
-    FrameKind.STREAM_RESET: Ended,
-    FrameKind.GOAWAY: Ended,
-}
-"""The kinds of frame that carry a message, and which."""
 
 LIMITS: Final = SessionLimits(
     max_tunnels=3, max_streams=5, max_session_bytes=200_000, max_window=40_000
@@ -220,7 +185,8 @@ class _Out:
             self._session.data_to_send(min(room, MAX_PAYLOAD))
             return
         self._wire.room = room
-        self._journal.due = bool(room & 1)
+        if room & 1:
+            self._journal.acknowledge_soon()
         self._outbox.flush(cast("Link", self._wire))
 
     def heard(self, count: int) -> None:

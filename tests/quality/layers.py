@@ -12,7 +12,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-BOTTOM = frozenset({"errors", "interfaces", "config", "prompt"})
+BOTTOM = frozenset({"errors", "interfaces", "config", "prompt", "waiters"})
 MIDDLE = frozenset({"transports", "auth", "relay", "hooks"})
 ENDS = BOTTOM | MIDDLE | {"wire"}
 
@@ -21,6 +21,7 @@ ALLOWED: Mapping[str, frozenset[str]] = {
     "interfaces": frozenset({"errors"}),
     "config": frozenset({"errors"}),
     "prompt": frozenset(),
+    "waiters": frozenset(),
     # Not interfaces: they import Twisted, and the wire knows nothing of it.
     "wire": frozenset({"errors", "config"}),
     "transports": BOTTOM | {"wire"},

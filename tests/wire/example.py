@@ -13,10 +13,11 @@ import msgspec
 from reitunnel.auth.scram import NO_BINDING, ClientFirst, ServerFirst, Verifier
 from reitunnel.auth.tokens import Token
 from reitunnel.errors import Code
-from reitunnel.wire.frames import HEADER_SIZE, FrameKind, FrameReader
+from reitunnel.wire.frames import HEADER_SIZE, FrameReader
 from reitunnel.wire.handshake import ClientHandshake, ServerHandshake
 from reitunnel.wire.messages import Challenge, Hello, Response, TunnelOpen, Welcome
 from reitunnel.wire.session import Session
+from tests.wire.kinds import MESSAGES
 from tests.wire.peers import Peers
 
 TOKEN: Final = Token.parse(
@@ -27,15 +28,6 @@ SERVER_NONCE: Final = "3rfcNHYJY1ZVvWVs7jqqpTnF"
 SALT: Final = b"sixteen of salt."
 VERIFIER: Final = Verifier.derive(TOKEN.secret, SALT, 4096)
 
-NO_MESSAGES: Final = (
-    FrameKind.STREAM_ACCEPTED,
-    FrameKind.STREAM_CLOSE,
-    FrameKind.DATA,
-    FrameKind.WINDOW,
-    FrameKind.EOF,
-    FrameKind.PING,
-    FrameKind.PONG,
-)
 _WIDTH: Final = 32
 
 
@@ -154,7 +146,7 @@ def _render_frame(by_client: bool, data: bytes) -> Iterator[str]:
     arrow = ">" if by_client else "<"
     stream = f" on stream {frame.stream}" if frame.stream else ""
     yield f"{arrow} {frame.kind.name}{stream}"
-    if frame.kind not in NO_MESSAGES:
+    if frame.kind in MESSAGES:
         for name, value in msgspec.msgpack.decode(frame.payload).items():
             yield f"{arrow}   {name}: {value!r}"
     yield " ".join(

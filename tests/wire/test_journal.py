@@ -10,19 +10,26 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from reitunnel.errors import RemoteProtocolError
 from reitunnel.wire.frames import Frame, FrameKind, FrameReader
-from reitunnel.wire.journal import ACK_EVERY, Journal
+from reitunnel.wire.journal import ACK_EVERY, RESERVE, Journal
 from reitunnel.wire.messages import decode_total
 from tests.wire.search import examples
 
-LIMIT = 100
-RESERVE = 4 << 20
+LIMIT = 64 << 10
+KIB = 1 << 10
+
+
+def letters(text: str) -> bytes:
+    """
+    Give each letter 1 KiB, so that what is written together is kept by itself.
+    """
+    return b"".join(letter.encode() * KIB for letter in text)
 
 
 class KeepingTests(SynchronousTestCase):
     def setUp(self) -> None:
         self.journal = Journal(LIMIT)
-        for piece in (b"abc", b"defg", b"hi"):
-            self.journal.append(piece)
+        for piece in ("abc", "defg", "hi"):
+            self.journal.append(letters(piece))
 
     def replayed(self, total: int, budget: int = 1) -> bytes:
         self.assertTrue(self.journal.can_resume(total))
@@ -33,61 +40,62 @@ class KeepingTests(SynchronousTestCase):
         return data
 
     def test_all(self) -> None:
-        self.assertEqual(9, self.journal.sent)
-        self.assertEqual(b"abcdefghi", self.replayed(0))
+        self.assertEqual(9 * KIB, self.journal.sent)
+        self.assertEqual(letters("abcdefghi"), self.replayed(0))
 
     def test_from_anywhere(self) -> None:
         """
         Wherever the other side has come to, within a piece too.
         """
-        for total in range(10):
+        everything = letters("abcdefghi")
+        for total in (*range(0, 9 * KIB, 500), 3 * KIB, 9 * KIB - 1, 9 * KIB):
             self.setUp()
-            self.assertEqual(b"abcdefghi"[total:], self.replayed(total))
+            self.assertEqual(everything[total:], self.replayed(total))
 
     def test_again(self) -> None:
         """
         A link that is lost during that makes it begin again.
         """
-        self.journal.resume(2)
-        self.assertEqual(b"c", self.journal.replay(1))
-        self.assertEqual(b"cdefghi", self.replayed(2, 100))
+        self.journal.resume(2 * KIB)
+        self.assertEqual(letters("c"), self.journal.replay(1))
+        self.assertEqual(letters("cdefghi"), self.replayed(2 * KIB, 100 * KIB))
 
     def test_acknowledged(self) -> None:
         """
         What is acknowledged is not kept, and cannot be asked for.
         """
-        self.journal.hear(5)
-        self.assertEqual(5, self.journal.acknowledged)
-        for total in (4, 10, -1):
+        self.journal.hear(5 * KIB)
+        self.assertEqual(5 * KIB, self.journal.acknowledged)
+        for total in (5 * KIB - 1, 9 * KIB + 1, -1):
             self.assertFalse(self.journal.can_resume(total))
-        self.assertEqual(b"fghi", self.replayed(5))
-        self.assertEqual(b"ghi", self.replayed(6))
+        self.assertEqual(letters("fghi"), self.replayed(5 * KIB))
+        self.assertEqual(letters("ghi"), self.replayed(6 * KIB))
 
     def test_acknowledged_meanwhile(self) -> None:
         """
         What is sent again can be acknowledged before all of it is.
         """
         self.journal.resume(0)
-        self.assertEqual(b"abc", self.journal.replay(1))
-        self.journal.hear(3)
-        self.assertEqual(b"defghi", self.journal.replay(100))
-        self.journal.hear(9)
+        self.assertEqual(letters("abc"), self.journal.replay(1))
+        self.journal.hear(3 * KIB)
+        self.assertEqual(letters("defghi"), self.journal.replay(100 * KIB))
+        self.journal.hear(9 * KIB)
         self.assertFalse(self.journal.replaying)
 
     def test_goes_on_after(self) -> None:
-        self.replayed(9)
+        self.replayed(9 * KIB)
         self.journal.append(b"jk")
         self.assertFalse(self.journal.replaying)
-        self.assertEqual(b"jk", self.replayed(9))
+        self.assertEqual(b"jk", self.replayed(9 * KIB))
 
     def test_impossible(self) -> None:
         """
         Nobody has received more than was sent, or less than before.
         """
         error: RemoteProtocolError = self.assertRaises(
-            RemoteProtocolError, self.journal.hear, 10
+            RemoteProtocolError, self.journal.hear, 9 * KIB + 1
         )
-        self.assertEqual("ACK: 10 bytes, of 9, after 0", error.reason)
+        self.assertEqual("ACK: 9217 bytes, of 9216, after 0", error.reason)
         self.journal.hear(5)
         self.journal.hear(5)
         self.assertRaises(RemoteProtocolError, self.journal.hear, 4)
@@ -102,15 +110,42 @@ class KeepingTests(SynchronousTestCase):
         self.assertEqual(8, self.journal.acknowledged)
         self.assertRaises(RemoteProtocolError, self.journal.hear, 4)
 
-    def test_full(self) -> None:
-        self.journal.append(b"x" * (LIMIT - 10))
-        self.assertFalse(self.journal.full)
-        self.journal.append(b"x")
-        self.assertEqual((True, False), (self.journal.full, self.journal.choked))
-        self.journal.append(b"x" * RESERVE)
-        self.assertEqual((True, True), (self.journal.full, self.journal.choked))
+    def test_room(self) -> None:
+        self.journal.append(bytes(LIMIT - 9 * KIB - 1))
+        self.assertEqual(1, self.journal.room)
+        self.journal.append(bytes(RESERVE))
+        self.assertEqual(1 - RESERVE, self.journal.room)
         self.journal.hear(self.journal.sent - LIMIT + 1)
-        self.assertEqual((False, False), (self.journal.full, self.journal.choked))
+        self.assertEqual(1, self.journal.room)
+        self.journal.resume(self.journal.sent)
+        self.assertEqual(LIMIT, self.journal.room)
+
+    def test_small(self) -> None:
+        """
+        Many small writes are kept as few objects, and large ones as they are.
+        """
+        large = bytes(5000)
+        for _ in range(1000):
+            self.journal.append(b"0123456789")
+        self.journal.append(large)
+        self.journal.append(b"end")
+        self.journal.resume(0)
+        kept = self.journal.replaying
+        self.assertLess(len(kept), 20)
+        self.assertIs(large, kept[-2])
+        wanted = letters("abcdefghi") + b"0123456789" * 1000 + large + b"end"
+        self.assertEqual(wanted, b"".join(kept))
+
+    def test_small_meanwhile(self) -> None:
+        """
+        What is sent while something is sent again is sent once.
+        """
+        self.journal.append(b"j")
+        self.journal.resume(0)
+        self.journal.append(b"k")
+        self.assertEqual(letters("abcdefghi") + b"j", self.journal.replay(100 * KIB))
+        self.assertFalse(self.journal.replaying)
+        self.assertEqual(letters("abcdefghi") + b"jk", self.replayed(0))
 
     def test_cleared(self) -> None:
         self.journal.resume(0)
@@ -119,14 +154,15 @@ class KeepingTests(SynchronousTestCase):
 
     @examples(300)
     @given(
-        st.lists(st.binary(min_size=1, max_size=9), min_size=1, max_size=12),
-        st.lists(st.integers(0, 100), max_size=12),
-        st.integers(0, 100),
+        st.lists(st.integers(1, 3000), min_size=1, max_size=12),
+        st.lists(st.integers(0, 40000), max_size=12),
+        st.integers(0, 40000),
     )
-    def test_any(self, pieces: list[bytes], acks: list[int], total: int) -> None:
+    def test_any(self, sizes: list[int], acks: list[int], total: int) -> None:
         """
         Whatever was sent and acknowledged, the rest is what is sent again.
         """
+        pieces = [bytes([65 + number]) * size for number, size in enumerate(sizes)]
         journal, told = Journal(LIMIT), 0
         for number, piece in enumerate(pieces):
             journal.append(piece)
@@ -137,7 +173,7 @@ class KeepingTests(SynchronousTestCase):
         journal.resume(total)
         again = b""
         while journal.replaying:
-            again += journal.replay(5)
+            again += journal.replay(1000)
         self.assertEqual(b"".join(pieces)[total:], again)
 
 
@@ -150,25 +186,29 @@ class AcknowledgingTests(SynchronousTestCase):
         self.assertEqual(Frame(FrameKind.ACK, 0, frame.payload), frame)
         self.assertEqual(total, decode_total(frame.payload))
 
+    def due(self) -> bool:
+        return self.journal.received >= self.journal.acknowledge_at
+
     def test_nothing_came(self) -> None:
-        self.journal.due = True
-        self.assertEqual(b"", self.journal.acknowledgement())
+        self.journal.acknowledge_soon()
+        self.assertFalse(self.due())
 
     def test_much(self) -> None:
         self.journal.received = ACK_EVERY - 1
-        self.assertEqual(b"", self.journal.acknowledgement())
+        self.assertFalse(self.due())
         self.journal.received = ACK_EVERY
+        self.assertTrue(self.due())
         self.check_ack(ACK_EVERY)
-        self.assertEqual(b"", self.journal.acknowledgement())
+        self.assertFalse(self.due())
 
-    def test_due(self) -> None:
+    def test_soon(self) -> None:
         self.journal.received = 1
-        self.assertEqual(b"", self.journal.acknowledgement())
-        self.journal.due = True
+        self.assertFalse(self.due())
+        self.journal.acknowledge_soon()
+        self.assertTrue(self.due())
         self.check_ack(1)
-        self.assertFalse(self.journal.due)
         self.journal.received = 2
-        self.assertEqual(b"", self.journal.acknowledgement())
+        self.assertFalse(self.due())
 
     def test_told_otherwise(self) -> None:
         """
@@ -176,5 +216,5 @@ class AcknowledgingTests(SynchronousTestCase):
         """
         self.journal.received = 7
         self.journal.resume(0)
-        self.journal.due = True
-        self.assertEqual(b"", self.journal.acknowledgement())
+        self.journal.acknowledge_soon()
+        self.assertFalse(self.due())

@@ -40,6 +40,7 @@ from reitunnel.wire.messages import (
     encode_total,
     known_code,
 )
+from tests.wire.kinds import MESSAGES
 from tests.wire.search import examples
 
 pack = msgspec.msgpack.encode
@@ -169,6 +170,12 @@ def values() -> st.SearchStrategy[Any]:
 
 
 class RoundTripTests(SynchronousTestCase):
+    def test_every_message(self) -> None:
+        """
+        These tests have one of each.
+        """
+        self.assertEqual(set(MESSAGES.values()), set(LEAST))
+
     @examples(200)
     @given(messages)
     def test_any(self, message: Struct) -> None:

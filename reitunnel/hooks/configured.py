@@ -1,0 +1,75 @@
+"""
+The hooks of one server or client: those that its configuration switches on, and those
+that are given in code.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+from reitunnel.config import ClientConfig, ServerConfig
+from reitunnel.hooks.building import build_hooks, rebuild_hooks
+from reitunnel.hooks.decisions import Strategy
+from reitunnel.hooks.manager import HookManager
+
+
+class ConfiguredHooks:
+    """
+    Has a manager do what a configuration says of hooks.
+
+    @ivar manager: holds those hooks, and after them the ones that are given in code.
+    @ivar built: those of the configuration, in order.
+    """
+
+    def __init__(
+        self,
+        reactor: Any,
+        config: ServerConfig | ClientConfig,
+        hooks: Iterable[object] = (),
+    ) -> None:
+        """
+        @param reactor: an C{IReactorTime} and C{IReactorCore}.
+        @param hooks: those that are given in code.
+        @raise ConfigError: when a hook's options are wrong.
+        @raise InvalidHook: when one of C{hooks} is none.
+        """
+        self.manager = HookManager(
+            reactor,
+            strategy=Strategy(config.hook_strategy),
+            timeout=config.timeouts.hook,
+            slow=config.timeouts.slow_hook,
+        )
+        self._reactor = reactor
+        self._settings = config.hooks
+        tables = [table.table() for table in config.hooks]
+        self.built: Sequence[object] = build_hooks(tables, reactor)
+        for hook in (*self.built, *hooks):
+            self.manager.register(hook)
+
+    def rebuilt(self, config: ServerConfig | ClientConfig) -> Sequence[object]:
+        """
+        Make the hooks of another configuration: those whose tables have not changed
+        are the same objects. Nothing else is changed.
+
+        @raise ConfigError: when a hook's options are wrong.
+        """
+        return rebuild_hooks(self._settings, self.built, config.hooks, self._reactor)
+
+    def become(
+        self, config: ServerConfig | ClientConfig, hooks: Sequence[object]
+    ) -> None:
+        """
+        Take over another configuration, or nothing of it.
+
+        @param hooks: what L{rebuilt} made of it.
+        @raise InvalidHook: when one cannot be registered.
+        """
+        self.manager.replace(self.built, hooks)
+        self.manager.configure(
+            strategy=Strategy(config.hook_strategy),
+            timeout=config.timeouts.hook,
+            slow=config.timeouts.slow_hook,
+        )
+        self.built = hooks
+        self._settings = config.hooks
