@@ -9,8 +9,8 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 
-from benchmarks.bench import Bench, Measured
-from benchmarks.contenders import Contender, Opened
+from benchmarks.bench import Bench, Measure, Measured
+from benchmarks.contenders import Contender, Opened, Via
 from benchmarks.rows.bulk import streaming
 from benchmarks.rows.latency import pinging, round_trips
 from benchmarks.rows.loaded import pinging_beside
@@ -22,8 +22,45 @@ from benchmarks.rows.visits import visiting
 _SOON = 1.0
 _KIB, _MIB = 1 << 10, 1 << 20
 
-Case = Callable[[Bench, str, Sequence[Contender]], None]
-"""Measures contenders for a row."""
+
+@dataclass(frozen=True)
+class Subject:
+    """
+    What is measured.
+
+    @ivar row: the row that it is for.
+    @ivar contenders: who.
+    @ivar path: puts a long path in front of ports.
+    """
+
+    bench: Bench
+    row: str
+    contenders: Sequence[Contender]
+    path: Via
+
+    def near(self, case: str, measure: Measure, count: int | None = None) -> None:
+        """
+        Measure it.
+        """
+        self.bench.rounds(
+            self.row, case, measure, contenders=self.contenders, count=count
+        )
+
+    def far(self, case: str, measure: Measure) -> None:
+        """
+        Measure it over the long path.
+        """
+        self.bench.rounds(
+            self.row,
+            f"{FAR}, {case}",
+            measure,
+            contenders=self.contenders,
+            count=1,
+            via=self.path,
+        )
+
+
+Case = Callable[[Subject], None]
 
 
 @dataclass(frozen=True)
@@ -49,29 +86,31 @@ class Comparison:
         Measure it.
         """
         contenders = variants(chosen(bench, *self.kinds), self.choices)
+        subject = Subject(bench, self.row, contenders, LongPath(bench).put)
         with bench.opening():
             for case in self.cases:
-                case(bench, self.row, contenders)
+                case(subject)
 
 
-def bulk(bench: Bench, row: str, contenders: Sequence[Contender]) -> None:
+def bulk(subject: Subject) -> None:
     """
     One stream.
     """
-    bench.rounds(row, "bulk down", streaming(bench, "down"), contenders=contenders)
+    subject.near("bulk down", streaming(subject.bench, "down"))
 
 
-def pings(bench: Bench, row: str, contenders: Sequence[Contender]) -> None:
+def pings(subject: Subject) -> None:
     """
     Round trips, and nothing else.
     """
-    bench.rounds(row, "64 B", pinging(bench), contenders=contenders)
+    subject.near("64 B", pinging(subject.bench))
 
 
-def questions(bench: Bench, row: str, contenders: Sequence[Contender]) -> None:
+def questions(subject: Subject) -> None:
     """
     Round trips of questions that are asked in two writes.
     """
+    bench = subject.bench
 
     def measure(contender: Contender, opened: Opened) -> Mapping[str, Measured]:
         number = bench.new_number()
@@ -81,55 +120,42 @@ def questions(bench: Bench, row: str, contenders: Sequence[Contender]) -> None:
         bench.bulk_target.report(number)
         return round_trips(found)
 
-    bench.rounds(row, "128 B in two writes", measure, contenders=contenders)
+    subject.near("128 B in two writes", measure)
 
 
-def loaded(bench: Bench, row: str, contenders: Sequence[Contender]) -> None:
+def loaded(subject: Subject) -> None:
     """
     Round trips beside a bulk stream.
     """
-    bench.rounds(
-        row,
-        "64 B while bulk goes down",
-        pinging_beside(bench, "down"),
-        contenders=contenders,
-        count=bench.plan.loaded_rounds,
-    )
+    bench = subject.bench
+    measure = pinging_beside(bench, "down")
+    subject.near("64 B while bulk goes down", measure, bench.plan.loaded_rounds)
 
 
-def visits(bench: Bench, row: str, contenders: Sequence[Contender]) -> None:
+def visits(subject: Subject) -> None:
     """
     Visitors that come and go.
     """
-    bench.rounds(row, "new visitors", visiting(bench), contenders=contenders)
+    subject.near("new visitors", visiting(subject.bench))
 
 
-def far(bench: Bench, row: str, contenders: Sequence[Contender]) -> None:
+def far(subject: Subject) -> None:
     """
-    One stream over a long path: how fast it is at first, and later.
+    One stream over the long path: how fast it is at first, and later.
     """
-    path = LongPath(bench).put
-    for case, measure in (
-        ("bulk, the first second", streaming_far(bench, "down", seconds=_SOON, skip=0)),
-        ("bulk down", streaming_far(bench, "down")),
-    ):
-        bench.rounds(
-            row, f"{FAR}, {case}", measure, contenders=contenders, count=1, via=path
-        )
+    bench = subject.bench
+    soon = streaming_far(bench, "down", seconds=_SOON, skip=0)
+    subject.far("bulk, the first second", soon)
+    subject.far("bulk down", streaming_far(bench, "down"))
 
 
-def far_loaded(bench: Bench, row: str, contenders: Sequence[Contender]) -> None:
+def far_loaded(subject: Subject) -> None:
     """
-    Round trips over a long path, beside a bulk stream.
+    Round trips over the long path, beside a bulk stream.
     """
-    bench.rounds(
-        row,
-        f"{FAR}, 64 B while bulk goes down",
-        pinging_beside(bench, "down", bench.plan.path_bulk),
-        contenders=contenders,
-        count=1,
-        via=LongPath(bench).put,
-    )
+    bench = subject.bench
+    measure = pinging_beside(bench, "down", bench.plan.path_bulk)
+    subject.far("64 B while bulk goes down", measure)
 
 
 def _values(key: str, values: Mapping[str, object]) -> dict[str, Keys]:
@@ -159,7 +185,7 @@ COMPARISONS = (
             {f"{size} KiB": size * _KIB for size in (8, 16, 32, 64, 128)},
         ),
         "64 KiB",
-        (bulk, pings, loaded),
+        (bulk, loaded),
     ),
     Comparison(
         "stream_window",
