@@ -98,7 +98,7 @@ def _section(run: Run, table: Table) -> Iterator[str]:
         columns = dict.fromkeys((each.quantity, each.unit) for each in of_case)
         contenders = list(dict.fromkeys(each.contender for each in of_case))
         quantities = [name for name, _ in columns]
-        compared = _comparisons(table, quantities, contenders)
+        compared = _ratio_columns(table, quantities, contenders)
         head = (
             "",
             *(f"{name}, {unit}" if unit else name for name, unit in columns),
@@ -115,7 +115,7 @@ def _section(run: Run, table: Table) -> Iterator[str]:
         )
 
 
-class Comparison(NamedTuple):
+class Ratio(NamedTuple):
     """
     A column of ratios.
 
@@ -129,28 +129,28 @@ class Comparison(NamedTuple):
     reference: Callable[[str], str]
 
 
-def _comparisons(
+def _ratio_columns(
     table: Table, quantities: Sequence[str], contenders: Sequence[str]
-) -> list[Comparison]:
+) -> list[Ratio]:
     """
     Give the columns of ratios that a table has.
     """
     if table.base:
         own = partial(_of_its_kind, table.base)
         return [
-            Comparison(f"{quantity}, {TIMES} {table.base}", quantity, own)
+            Ratio(f"{quantity}, {TIMES} {table.base}", quantity, own)
             for quantity in table.compared
             if quantity in quantities
         ]
     found = [
-        Comparison(f"{TIMES} {name}", table.main, partial(_always, name))
+        Ratio(f"{TIMES} {name}", table.main, partial(_always, name))
         for name in table.references
         if name in contenders
     ]
     words = dict.fromkeys(filter(None, map(variant_of, contenders)))
     for word in words if table.main else ():
         own = partial(variant_name, variant=word)
-        found.append(Comparison(f"{TIMES} {word}", table.main, own))
+        found.append(Ratio(f"{TIMES} {word}", table.main, own))
     return found
 
 
@@ -168,7 +168,7 @@ def _row(
     case: str,
     contender: str,
     quantities: Sequence[str],
-    compared: Sequence[Comparison],
+    compared: Sequence[Ratio],
 ) -> Sequence[str]:
     """
     Write one contender's line.
