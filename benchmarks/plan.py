@@ -184,6 +184,7 @@ TUNING = replace(
     name="tuning",
     group="tuning",
     contenders=("tcp mux", "tcp direct", "tls mux", "tls direct"),
+    rounds=4,
 )
 """What tuning does."""
 
