@@ -88,7 +88,7 @@ class Plan:
 FULL = Plan(
     name="full",
     rounds=5,
-    pairs=6,
+    pairs=5,
     fine_pairs=11,
     loaded_rounds=3,
     bulk=0.5,
