@@ -40,8 +40,8 @@ class AddressLists(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
 
     allow: Networks | None = None
     deny: Networks | None = None
-    allow_file: str | None = None
-    deny_file: str | None = None
+    allow_file: Path | None = None
+    deny_file: Path | None = None
 
     def __post_init__(self) -> None:
         values = [getattr(self, name) for name in self.__struct_fields__]
@@ -52,10 +52,6 @@ class AddressLists(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
         for name in ("allow", "deny"):
             for index, text in enumerate(getattr(self, name) or ()):
                 _checked(text, f"{name}[{index}]")
-        for name in ("allow_file", "deny_file"):
-            file = getattr(self, name)
-            if file is not None and not Path(file).is_absolute():
-                raise ValueError(f'{name}: expected an absolute path, got "{file}"')
 
 
 class AddressOptions(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -163,12 +159,12 @@ class _Judge:
             raise Refused("the address is not among the allowed")
 
 
-def _join(networks: Networks | None, file: str | None, path: str) -> NetworkSet:
+def _join(networks: Networks | None, file: Path | None, path: str) -> NetworkSet:
     listed = () if file is None else _read_lines(file, path)
     return NetworkSet((*(networks or ()), *listed))
 
 
-def _read_lines(file: str, path: str) -> Iterator[Network]:
+def _read_lines(file: Path, path: str) -> Iterator[Network]:
     """
     Give the networks in a file: one a line, empty lines and what follows a C{#} aside.
     """

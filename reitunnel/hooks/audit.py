@@ -68,7 +68,7 @@ class AuditOptions(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
         recorded.
     """
 
-    file: Annotated[str, Meta(min_length=1)]
+    file: Path
     events: Annotated[tuple[Audited, ...], Meta(min_length=1)] = get_args(Audited)
     max_size: Annotated[int, Meta(ge=4096, le=1 << 40)] = 100 << 20
     keep: Annotated[int, Meta(ge=0, le=1_000_000)] = 0
@@ -96,8 +96,9 @@ class AuditHook:
         self._threads = threads
         self._writer: AuditWriter | None = None
         self._pen: AuditPen | None = None
+        self._path = Path(options.file).absolute()
         self._file = AuditFile(
-            Path(options.file), options.max_size, options.keep, options.fsync
+            self._path, options.max_size, options.keep, options.fsync
         )
         try:
             self._file.probe()
@@ -125,7 +126,7 @@ class AuditHook:
         options = self._options
         if self._writer is None:
             self._writer = AuditWriter(
-                host.reactor, options.file, self._file, self._threads
+                host.reactor, str(self._path), self._file, self._threads
             )
         terms = AuditTerms(
             options.max_size, options.keep, options.fsync, options.capacity
@@ -138,7 +139,7 @@ class AuditHook:
         """
         if not isinstance(former, AuditHook) or former._writer is None:
             return False
-        mine, its = (os.path.realpath(each._options.file) for each in (self, former))
+        mine, its = (os.path.realpath(each._path) for each in (self, former))
         if mine != its:
             return False
         self._writer = former._writer

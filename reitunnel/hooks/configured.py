@@ -9,7 +9,7 @@ from collections.abc import Iterable, Sequence
 from typing import Any
 
 from reitunnel.config import ClientConfig, ServerConfig
-from reitunnel.hooks.building import build_hooks, rebuild_hooks
+from reitunnel.hooks.building import rebuild_hooks
 from reitunnel.hooks.decisions import Strategy
 from reitunnel.hooks.manager import HookManager
 
@@ -42,8 +42,7 @@ class ConfiguredHooks:
         )
         self._reactor = reactor
         self._settings = config.hooks
-        tables = [table.table() for table in config.hooks]
-        self.built: Sequence[object] = build_hooks(tables, reactor)
+        self.built: Sequence[object] = rebuild_hooks((), (), config.hooks, reactor)
         for hook in (*self.built, *hooks):
             self.manager.register(hook)
 

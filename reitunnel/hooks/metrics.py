@@ -5,6 +5,7 @@ for Prometheus.
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Annotated, Any
 
 from msgspec import Meta, Struct
@@ -48,7 +49,7 @@ class MetricsOptions(Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
 
     max_tunnels: Annotated[int, Meta(ge=1, le=100_000)] = 1000
     max_clients: Annotated[int, Meta(ge=1, le=100_000)] = 1000
-    file: Annotated[str, Meta(min_length=1)] | None = None
+    file: Path | None = None
     log: bool = False
     interval: Annotated[float, Meta(ge=1.0, le=86_400.0)] = 60.0
 

@@ -4,13 +4,14 @@ wrong with it.
 
 msgspec converts, so that an option can be of any type that it knows, and stops at
 the first mistake in each value. What it says is put in the words of the rest of
-the configuration.
+the configuration. A C{pathlib.Path} is a path as everywhere in the file.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from pathlib import Path
 from typing import Any
 
 import msgspec
@@ -30,6 +31,7 @@ def read_options(
     table: Mapping[str, Any],
     path: str,
     mistakes: list[ConfigMistake],
+    directory: Path | None = None,
 ) -> msgspec.Struct | None:
     """
     Read the options of one hook.
@@ -40,8 +42,10 @@ def read_options(
     @param table: the keys of the table.
     @param path: the table's path.
     @param mistakes: every mistake found is added here.
+    @param directory: what paths are relative to; the working directory if L{None}.
     @return: the options, or L{None} if there is a mistake.
     """
+    read_path = _path_reader(Path.cwd() if directory is None else directory)
     fields = {field.encode_name: field for field in msgspec.structs.fields(kind)}
     before = len(mistakes)
     for key, value in table.items():
@@ -50,7 +54,7 @@ def read_options(
             mistakes.append(ConfigMistake(here, _unknown(fields)))
             continue
         try:
-            msgspec.convert(value, fields[key].type)
+            msgspec.convert(value, fields[key].type, dec_hook=read_path)
         except msgspec.ValidationError as error:
             type_info = inspect.type_info(fields[key].type)
             mistakes.append(_mistake(error, type_info, value, here))
@@ -60,11 +64,32 @@ def read_options(
     if len(mistakes) > before:
         return None
     try:
-        return msgspec.convert(table, kind)
+        return msgspec.convert(table, kind, dec_hook=read_path)
     except msgspec.ValidationError as error:
         # Each key is right by itself: it is the Struct's own check that fails.
         mistakes.append(_mistake(error, inspect.type_info(kind), table, path))
         return None
+
+
+def _path_reader(directory: Path) -> Callable[[type, Any], Any]:
+    """
+    Make what msgspec calls for a type that it does not know.
+    """
+
+    def read(kind: type, value: Any) -> Any:
+        if kind is not Path:
+            # msgspec says what is wrong with it.
+            return value
+        if isinstance(value, Path) or (
+            isinstance(value, str) and value and "\0" not in value
+        ):
+            try:
+                return directory / Path(value).expanduser()
+            except RuntimeError as error:
+                raise ValueError(f"{shown(str(value))}: {error}") from error
+        raise ValueError(f"expected a path, got {shown(value)}")
+
+    return read
 
 
 def _mistake(

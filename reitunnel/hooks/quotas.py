@@ -68,18 +68,14 @@ class QuotaOptions(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
 
     @ivar rules: the first whose C{clients} match decides; a client that none matches
         may use what it likes.
-    @ivar file: an absolute path: where what was used today is kept over a restart.
-        Without it, counting begins anew then.
+    @ivar file: where what was used today is kept over a restart. Without it, counting
+        begins anew then.
     @ivar save_interval: the time between two writes of the file, in seconds.
     """
 
     rules: Annotated[tuple[QuotaRule, ...], Meta(min_length=1)]
-    file: str | None = None
+    file: Path | None = None
     save_interval: Annotated[float, Meta(ge=1, le=3600)] = 60.0
-
-    def __post_init__(self) -> None:
-        if self.file is not None and not Path(self.file).is_absolute():
-            raise ValueError(f'file: expected an absolute path, got "{self.file}"')
 
 
 class QuotaHook:
@@ -124,7 +120,7 @@ class QuotaHook:
         self._path: str | None = None
         self._finished = False
         if options.file is not None:
-            path = Path(options.file)
+            path = Path(options.file).absolute()
             self._path = os.path.realpath(path)
             self._open_file(path)
             self._saving = UsageSaving(

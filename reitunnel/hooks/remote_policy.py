@@ -4,6 +4,7 @@ The C{remote-policy} hook: asks an HTTP service what to allow.
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Annotated
 
 from msgspec import UNSET, Meta, Struct
@@ -69,8 +70,8 @@ class RemotePolicyOptions(
     fail_open: bool = False
     connections: Annotated[int, Meta(ge=1, le=1000)] = 10
     max_pending: Annotated[int, Meta(ge=1, le=100_000)] = 1000
-    token_file: str | None = None
-    ca: str | None = None
+    token_file: Path | None = None
+    ca: Path | None = None
     insecure_plaintext: bool = False
 
     def __post_init__(self) -> None:

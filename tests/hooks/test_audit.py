@@ -41,7 +41,7 @@ EVENTS = [IServerHook, IClientHook, ITunnelHook, IStreamHook, IErrorHook]
 
 class AuditTests(SynchronousTestCase):
     def setUp(self) -> None:
-        directory = Path(self.mktemp())
+        directory = Path(self.mktemp()).absolute()
         directory.mkdir()
         self.path = directory / "audit.jsonl"
         self.clock = Clock()
@@ -56,7 +56,7 @@ class AuditTests(SynchronousTestCase):
         """
         Make a hook, and register it.
         """
-        hook = AuditHook(AuditOptions(file=str(self.path), **options), self.new_threads)
+        hook = AuditHook(AuditOptions(file=self.path, **options), self.new_threads)
         HookManager(self.clock).register(hook)
         return hook
 
@@ -104,7 +104,7 @@ class ReloadTests(AuditTests):
         and the file is closed.
         """
         hook = AuditHook(
-            AuditOptions(file=str(self.path), events=("server",)), self.new_threads
+            AuditOptions(file=self.path, events=("server",)), self.new_threads
         )
         manager, server = HookManager(self.clock), FakeServer()
         opened = self.successResultOf(
@@ -249,7 +249,7 @@ class StopTests(AuditTests):
 
     def test_nothing_to_do(self) -> None:
         self.assertIsNone(
-            AuditHook(AuditOptions(file=str(self.path))).finish(),
+            AuditHook(AuditOptions(file=self.path)).finish(),
         )
 
     def test_started_again(self) -> None:
@@ -364,7 +364,7 @@ class FailureTests(AuditTests):
 
 class ThroughATunnelTests(AuditTests):
     def test_records(self) -> None:
-        hook = AuditHook(AuditOptions(file=str(self.path)), self.new_threads)
+        hook = AuditHook(AuditOptions(file=self.path), self.new_threads)
         pair = Pair(server_hooks=[hook]).start()
         visitor, _ = pair.open_stream()
         visitor.hang_up()

@@ -331,7 +331,7 @@ class ExportTests(SynchronousTestCase):
     def setUp(self) -> None:
         self.clock = Clock()
         self.threads = ManualThreads()
-        self.path = Path(self.mktemp())
+        self.path = Path(self.mktemp()).absolute()
         self.lines = 0
         background = BackgroundHook()
         HookManager(self.clock).register(background)
@@ -346,7 +346,7 @@ class ExportTests(SynchronousTestCase):
         names = ("sessions", "open_tunnels", "open_streams", "streams", "received")
         return {"line": self.lines, "total": dict.fromkeys([*names, "sent"], 7)}
 
-    def exporter(self, file: str | None = None, log: bool = False) -> Exporter:
+    def exporter(self, file: Path | None = None, log: bool = False) -> Exporter:
         exporter = Exporter(
             self.host, self.measure, 10.0, file, log, threads=self.new_threads
         )
@@ -357,8 +357,14 @@ class ExportTests(SynchronousTestCase):
     def written(self) -> list[int]:
         return [json.loads(line)["line"] for line in self.path.read_text().splitlines()]
 
+    def test_new_file_is_for_its_owner(self) -> None:
+        self.exporter(self.path)
+        self.clock.advance(10)
+        self.threads.run_all()
+        self.assertEqual(0o600, self.path.stat().st_mode & 0o777)
+
     def test_every_interval(self) -> None:
-        self.exporter(str(self.path))
+        self.exporter(self.path)
         for _ in range(3):
             self.clock.advance(10)
             self.threads.run_all()
@@ -368,7 +374,7 @@ class ExportTests(SynchronousTestCase):
         """
         After a stop it goes on.
         """
-        exporter = self.exporter(str(self.path))
+        exporter = self.exporter(self.path)
         for _ in range(2):
             exporter.begin()
             exporter.finish()
@@ -376,7 +382,7 @@ class ExportTests(SynchronousTestCase):
         self.assertEqual([1, 2], self.written())
 
     def test_last_line(self) -> None:
-        exporter = self.exporter(str(self.path))
+        exporter = self.exporter(self.path)
         finished = exporter.finish()
         assert isinstance(finished, Deferred)
         self.assertNoResult(finished)
@@ -391,7 +397,7 @@ class ExportTests(SynchronousTestCase):
         """
         What is being written is older than the last line.
         """
-        exporter = self.exporter(str(self.path))
+        exporter = self.exporter(self.path)
         self.clock.advance(10)
         finished = exporter.finish()
         assert isinstance(finished, Deferred)
@@ -403,7 +409,7 @@ class ExportTests(SynchronousTestCase):
         """
         It costs lines.
         """
-        self.exporter(str(self.path))
+        self.exporter(self.path)
         for _ in range(5):
             self.clock.advance(10)
         self.threads.run_all()
@@ -413,7 +419,7 @@ class ExportTests(SynchronousTestCase):
         """
         That is said once, and once when it is well again.
         """
-        self.exporter(str(self.path / "metrics.json"))
+        self.exporter(self.path / "metrics.json")
         with capturedLogs() as events:
             for _ in range(2):
                 self.clock.advance(10)
