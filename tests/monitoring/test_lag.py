@@ -47,3 +47,12 @@ class LagTests(SynchronousTestCase):
         self.meter.stop()
         self.meter.stop()
         self.assertEqual([], self.clock.getDelayedCalls())
+
+    def test_clock_is_set_back(self) -> None:
+        """
+        That is no lag, and takes nothing from the sum.
+        """
+        self.clock.advance(INTERVAL + 0.25)
+        [call] = self.clock.getDelayedCalls()
+        call.func(*call.args)
+        self.assertEqual((0.0, 0.25), (self.meter.newest, self.meter.total))
