@@ -11,7 +11,7 @@ from twisted.internet.defer import fail
 from twisted.internet.interfaces import IReactorTime
 from twisted.python.failure import Failure
 
-from reitunnel.errors import Code, Refused
+from reitunnel.errors import Code, HookTimeout, Refused
 from reitunnel.hooks.calls import Opened, PairedCalls, misuse
 from reitunnel.hooks.decisions import (
     DecisionWait,
@@ -169,7 +169,11 @@ class Deciding:
         try:
             await wait.over
         finally:
-            tally.waited += self._clock.seconds() - begun
+            seconds = self._clock.seconds() - begun
+            tally.waited += seconds
+            # That it has not come in time is said as a failure.
+            if wait.failure is None or not wait.failure.check(HookTimeout):
+                reports.waited(tally, seconds)
         return wait.failure
 
     def _take_back(
