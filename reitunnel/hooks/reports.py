@@ -12,7 +12,7 @@ from twisted.internet.interfaces import IReactorTime
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
-from reitunnel.errors import HookTimeout
+from reitunnel.errors import HookTimeout, Undecided
 from reitunnel.hooks.calls import Notification, misuse
 from reitunnel.hooks.decisions import raised_by
 from reitunnel.hooks.statistics import Tally
@@ -134,6 +134,9 @@ class Reports:
             )
 
     def _log_failure(self, tally: Tally, failure: Failure) -> None:
+        if failure.check(Undecided) is not None:
+            # The hook says why, and need not say so each time.
+            return
         if failure.check(HookTimeout) is not None:
             # It has no traceback, and its text says it all.
             _log.error(
