@@ -410,7 +410,7 @@ class ClientSession:
             "server {server}: {reason}; streams wait up to {seconds:g} s for it",
             server=self.client.config.server,
             reason=reason,
-            seconds=self.mux.grace,
+            seconds=round(self.mux.patience.left, 1),
         )
 
     def mux_lost(self, code: Code, reason: str) -> None:

@@ -321,6 +321,51 @@ class GraceTests(Case):
             self.rig.settle()
         self.exchange(b"after")
 
+    def test_links_that_bring_nothing(self) -> None:
+        """
+        They do not make it longer.
+        """
+        self.rig.stall()
+        self.visitor.transport.write(b"what no link brings")
+        self.rig.settle()
+        self.rig.cut()
+        for _ in range(4):
+            self.rig.clock.advance(GRACE / 4 - 1)
+            self.rig.relink()
+            self.rig.clock.advance(1)
+            self.rig.cut()
+        for side in self.rig.sides:
+            self.assertEqual([], side.told("mux_lost"))
+        self.rig.clock.advance(0)
+        self.rig.settle()
+        for side in self.rig.sides:
+            self.assertEqual(
+                [[Code.LINK_LOST, "the link was lost"]], side.told("mux_lost")
+            )
+        self.assertEqual([], self.rig.clock.getDelayedCalls())
+
+    def test_links_that_bring_a_little(self) -> None:
+        """
+        Those that never last until the first answer, but bring more each time, do.
+        """
+        size = 6 * (128 << 10)
+        self.rig.stall()
+        for program in (self.visitor, self.target):
+            program.transport.write(bytes(size))
+        self.rig.settle()
+        self.rig.cut()
+        for _ in range(6):
+            self.rig.clock.advance(GRACE - 1)
+            self.rig.relink()
+            for _ in range(3):
+                self.rig.turn(1 << 15)
+            self.rig.cut()
+        self.check_nothing_was_told()
+        self.rig.relink()
+        self.rig.settle()
+        self.assertEqual(size, len(self.target.received))
+        self.assertEqual(size, len(self.visitor.received))
+
     def test_none(self) -> None:
         for side in self.rig.sides:
             side.mux.grace = 0.0
