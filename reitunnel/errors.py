@@ -232,7 +232,11 @@ class HookTimeout(ReitunnelError):
 class InvalidHook(ReitunnelError):
     """
     An object that cannot be registered as a hook, or that is not registered.
+
+    @ivar hook: which object, where that is known.
     """
+
+    hook: object | None = None
 
 
 @dataclass(frozen=True, slots=True)
