@@ -97,18 +97,21 @@ class Trace:
 
         @return: what C{chrome://tracing} and Perfetto open, once it is JSON.
         """
-        self._turns.stop()
         self._watched.hooks.watch_calls(None)
         self._watched.hooks.unregister(self)
-        self._look()
         if self._counting is not None:
             self._counting.cancel()
             self._counting = None
+        self._turns.stop()
+        self._look()
         for kind, key in tuple(self._open):
             self._end(kind, key, {"ended": "after the trace"})
         self._going = False
+        # What began meanwhile owes this hook its close, and may stay open for long.
+        events, self._events = self._events, []
+        self._known_bytes = {}
         return {
-            "traceEvents": self._events,
+            "traceEvents": events,
             "displayTimeUnit": "ms",
             "otherData": {
                 "lost_events": self._lost,
