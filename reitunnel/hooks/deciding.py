@@ -12,7 +12,7 @@ from twisted.internet.interfaces import IReactorTime
 from twisted.python.failure import Failure
 
 from reitunnel.errors import Code, Refused, Undecided
-from reitunnel.hooks.calls import Opened, PairedCalls, misuse
+from reitunnel.hooks.calls import CALL_FAILURES, Opened, PairedCalls, misuse
 from reitunnel.hooks.decisions import (
     DecisionWait,
     Strategy,
@@ -101,7 +101,7 @@ class Deciding:
             begun = reports.timer()
             try:
                 mistake = misuse(closes, calls.closes(*arguments))
-            except Exception:
+            except CALL_FAILURES:
                 failure = Failure()
             else:
                 failure = None if mistake is None else Failure(mistake)
@@ -119,7 +119,7 @@ class Deciding:
         try:
             returned = hook.finish()
             pending = None if returned is None else deferred_from(returned)
-        except Exception:
+        except CALL_FAILURES:
             returned, pending = None, fail(Failure())
         reports.took(tally, begun)
         if pending is None:
@@ -149,7 +149,7 @@ class Deciding:
         try:
             returned = calls.opens(subject)
             pending = None if returned is None else deferred_from(returned)
-        except Exception:
+        except CALL_FAILURES:
             return Failure()
         finally:
             reports.took(tally, begun)

@@ -270,8 +270,12 @@ def check_url(url: str, *, plaintext: bool) -> None:
     @param plaintext: whether C{http} may leave this machine.
     @raise ValueError: when it cannot; the message is for people.
     """
-    parts = urlsplit(url)
-    if parts.scheme not in ("http", "https") or not parts.hostname or parts.port == 0:
+    try:
+        parts = urlsplit(url)
+        port = parts.port
+    except ValueError as error:
+        raise ValueError(f"url: {error}") from None
+    if parts.scheme not in ("http", "https") or not parts.hostname or port == 0:
         raise ValueError("url: expected https://host/path")
     if not url.isascii() or any(c <= " " for c in url):
         raise ValueError("url: expected printable ASCII characters")

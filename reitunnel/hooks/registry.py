@@ -16,6 +16,7 @@ from twisted.logger import Logger, LogLevel
 
 from reitunnel.errors import InvalidHook
 from reitunnel.hooks.calls import (
+    CALL_FAILURES,
     NOTHING_OPENED,
     Notification,
     Opened,
@@ -277,7 +278,7 @@ class Registry:
                 hook.attach(host)
             except InvalidHook:
                 raise
-            except Exception as error:
+            except CALL_FAILURES as error:
                 # Users get one line. Where it fell over is for its author.
                 _log.failure(
                     "hook {hook} cannot be attached",

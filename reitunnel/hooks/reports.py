@@ -13,7 +13,7 @@ from twisted.logger import Logger
 from twisted.python.failure import Failure
 
 from reitunnel.errors import HookTimeout, Undecided
-from reitunnel.hooks.calls import Notification, misuse
+from reitunnel.hooks.calls import CALL_FAILURES, Notification, misuse
 from reitunnel.hooks.decisions import raised_by
 from reitunnel.hooks.statistics import Tally
 
@@ -95,7 +95,7 @@ class Reports:
             begun = self.timer()
             try:
                 mistake = misuse(call.event, call.method(error, context))
-            except Exception:
+            except CALL_FAILURES:
                 failure = Failure()
             else:
                 failure = None if mistake is None else Failure(mistake)

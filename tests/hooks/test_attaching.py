@@ -55,6 +55,10 @@ class CalmFactory:
         return BackgroundHook()
 
 
+def exit_quietly(self: object, options: NoOptions, reactor: object) -> object:
+    raise SystemExit("bye")
+
+
 TABLES = (HookSettings(name="calm"), HookSettings(name="moody"))
 
 
@@ -82,6 +86,17 @@ class AttachingTests(SynchronousTestCase):
             self.assertIs(LogLevel.debug, said["log_level"])
             self.assertIn("test_attaching", said["log_failure"].getTraceback())
             self.flushLoggedErrors(RuntimeError)
+
+    def test_exit(self) -> None:
+        """
+        A hook that exits instead does not end the program without a word.
+        """
+        self.patch(MoodyFactory, "build", exit_quietly)
+        error = self.assertRaises(
+            ConfigError, ConfiguredHooks, Clock(), server_config(hooks=TABLES), ()
+        )
+        self.check_error(error, "SystemExit: bye")
+        self.flushLoggedErrors(SystemExit)
 
     def test_needs_threads(self) -> None:
         """

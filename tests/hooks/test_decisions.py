@@ -230,6 +230,23 @@ class AnswerTests(DecisionTestCase):
         self.assertEqual("refused by a hook", str(error))
         self.flushLoggedErrors(SystemExit)
 
+    def test_exit(self) -> None:
+        """
+        A hook that exits fails as another does: it is named, counted, and refuses.
+        """
+
+        def decide() -> None:
+            raise SystemExit(3)
+
+        error = self.refuses(decide)
+        self.assertEqual("refused by a hook", str(error))
+        self.assertTrue(error.passing)
+        self.assertEqual(
+            ["hook it failed in on_stream_open"],
+            [context for _, context in self.errors.errors],
+        )
+        self.flushLoggedErrors(SystemExit)
+
     def test_failure_that_is_no_exception(self) -> None:
         def decide() -> Deferred[None]:
             return fail(Failure("what", str))

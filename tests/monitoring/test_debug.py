@@ -15,6 +15,7 @@ from weakref import ref
 
 from twisted.internet.testing import MemoryReactorClock
 
+from reitunnel import Client
 from reitunnel.auth import new_token
 from reitunnel.config import AuthSettings, Monitoring, Secret
 from reitunnel.errors import Code, Refused
@@ -329,6 +330,33 @@ class TraceTests(DebugTestCase):
             [("b", first), ("b", second), ("e", first), ("e", second)],
             self.shape(events, "stream"),
         )
+
+    def test_same_name(self) -> None:
+        """
+        A client that takes its own place has the same name, and is another session:
+        each has its end.
+        """
+        self.pair.start()
+        peer = self.begin("/debug/trace?seconds=5")
+        for _ in range(2):
+            other = Client(self.pair.reactor, client_config())
+            other.startService()
+            self.pair.reactor.settle()
+        events = self.events(self.finish(peer, 5))
+        stopping = other.stopService()
+        self.pair.reactor.settle()
+        self.successResultOf(stopping)
+        for kind, count in (("session", 3), ("tunnel", 3)):
+            ids = {
+                phase: [
+                    event["id"]
+                    for event in events
+                    if (event.get("cat"), event["ph"]) == (kind, phase)
+                ]
+                for phase in "be"
+            }
+            self.assertEqual(count, len(set(ids["b"])), kind)
+            self.assertEqual(sorted(ids["b"]), sorted(ids["e"]), kind)
 
     def test_nothing_is_left(self) -> None:
         """
