@@ -14,7 +14,7 @@ from twisted.internet.interfaces import IReactorCore
 from twisted.plugin import IPlugin
 from zope.interface import Interface, directlyProvides, implementer
 
-from reitunnel.errors import Code, Refused
+from reitunnel.errors import Code, Undecided
 from reitunnel.hooks.audit_chain import BrokenRecord
 from reitunnel.hooks.audit_file import AuditFile, Fsync
 from reitunnel.hooks.audit_writer import AuditPen, AuditTerms, AuditWriter
@@ -250,7 +250,7 @@ class AuditHook:
     def _refuse_if_failing(self) -> None:
         pen = self._pen
         if self._options.fail_closed and (pen is None or pen.failing):
-            raise Refused("the audit trail cannot be written")
+            raise Undecided("the audit trail cannot be written")
 
 
 @implementer(IPlugin, IHookFactory)

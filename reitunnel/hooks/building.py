@@ -16,7 +16,7 @@ from twisted.logger import Logger, LogLevel
 from reitunnel.config import HookSettings
 from reitunnel.config.wording import join, shown
 from reitunnel.errors import ConfigError, ConfigMistake, InvalidHook
-from reitunnel.hooks.calls import verify_hook
+from reitunnel.hooks.calls import CALL_FAILURES, verify_hook
 from reitunnel.hooks.combining import CombinedHook
 from reitunnel.hooks.options import read_options
 from reitunnel.hooks.plugins import (
@@ -237,7 +237,7 @@ def _build(
         raise _CannotBuild(path, message) from error
     except ValueError as error:
         raise _CannotBuild(path, one_line(error)) from error
-    except Exception as error:
+    except CALL_FAILURES as error:
         # The user gets one line. Where a plugin fell over is for its author.
         _log.failure(
             "hook plugin {plugin} failed",

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from inspect import isasyncgenfunction, iscoroutine, iscoroutinefunction
-from typing import Any, NewType
+from typing import Any, Final, NewType
 
 from twisted.internet.defer import Deferred
 from zope.interface import Interface, Invalid
@@ -36,6 +36,12 @@ HOOK_INTERFACES: tuple[type[Interface], ...] = (
     IErrorHook,
 )
 """Every interface of events that a hook can provide."""
+
+CALL_FAILURES: Final = (Exception, SystemExit)
+"""
+How the call of a hook can fail. A hook that exits fails as any other does: whether the
+program ends is not for it to say.
+"""
 
 PAIRS: Mapping[str, str] = {
     "on_server_start": "on_server_stop",

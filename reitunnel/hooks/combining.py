@@ -13,6 +13,7 @@ from zope.interface import directlyProvides
 
 from reitunnel.errors import Code
 from reitunnel.hooks.calls import (
+    CALL_FAILURES,
     HOOK_INTERFACES,
     PAIRS,
     misuse,
@@ -23,6 +24,7 @@ from reitunnel.hooks.calls import (
 from reitunnel.hooks.deciding import GIVEN_UP
 from reitunnel.hooks.decisions import (
     Strategy,
+    code_of_end,
     deferred_from,
     not_none,
     raised_by,
@@ -149,7 +151,7 @@ class CombinedHook(HookWrapper):
         for method in self._received:
             try:
                 returned = method(tunnel, count)
-            except Exception as error:
+            except CALL_FAILURES as error:
                 self._failed("on_data_received", error)
             else:
                 if returned is not None:
@@ -162,7 +164,7 @@ class CombinedHook(HookWrapper):
         for method in self._sent:
             try:
                 returned = method(tunnel, count)
-            except Exception as error:
+            except CALL_FAILURES as error:
                 self._failed("on_data_sent", error)
             else:
                 if returned is not None:
@@ -173,12 +175,15 @@ class CombinedHook(HookWrapper):
         See L{IErrorHook.on_error}.
         """
         # Of a failure here nobody may be told but the log, so that is the manager's.
-        failures = []
+        failures: list[Exception] = []
         for method in self._errors:
             try:
                 mistake = misuse("on_error", method(error, context))
             except Exception as failure:
                 failures.append(failure)
+            except SystemExit as left:
+                # It cannot be in a group of failures.
+                failures.append(RuntimeError(f"SystemExit: {left}"))
             else:
                 if mistake is not None:
                     failures.append(mistake)
@@ -203,7 +208,7 @@ class CombinedHook(HookWrapper):
             if IBackgroundHook.providedBy(hook):
                 try:
                     pending = deferred_from(hook.finish())
-                except Exception as error:
+                except CALL_FAILURES as error:
                     self._failed("finish", error)
                 else:
                     if pending is not None:
@@ -243,9 +248,10 @@ class CombinedHook(HookWrapper):
         except CancelledError:
             self._take_back(event, allowed, subject, Code.ABORTED, GIVEN_UP)
             raise
-        except Exception as error:
-            reason = str(refusal(event, [error], Strategy.STOP_ON_ERROR))
-            self._take_back(event, allowed, subject, Code.REFUSED, reason)
+        except CALL_FAILURES as error:
+            refused = refusal(event, [error], Strategy.STOP_ON_ERROR)
+            code = code_of_end(refused)
+            self._take_back(event, allowed, subject, code, str(refused))
             raise
 
     def _take_back(

@@ -10,7 +10,7 @@ from typing import Final
 
 from twisted.internet.interfaces import IReactorTime
 
-from reitunnel.hooks.calls import Notification, misuse
+from reitunnel.hooks.calls import CALL_FAILURES, Notification, misuse
 from reitunnel.hooks.reports import FrequentFailures, Reports
 from reitunnel.interfaces import ITunnel
 
@@ -73,7 +73,7 @@ class DataCall:
                 return
             try:
                 returned = method(tunnel, count)
-            except Exception as error:
+            except CALL_FAILURES as error:
                 failed(error)
             else:
                 if returned is not None:
@@ -87,7 +87,7 @@ class DataCall:
             begun = timer()
             try:
                 returned = method(tunnel, count)
-            except Exception as error:
+            except CALL_FAILURES as error:
                 failed(error)
             else:
                 if returned is not None:

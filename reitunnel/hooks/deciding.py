@@ -11,11 +11,12 @@ from twisted.internet.defer import fail
 from twisted.internet.interfaces import IReactorTime
 from twisted.python.failure import Failure
 
-from reitunnel.errors import Code, HookTimeout, Refused
-from reitunnel.hooks.calls import Opened, PairedCalls, misuse
+from reitunnel.errors import Code, HookTimeout, Refused, Undecided
+from reitunnel.hooks.calls import CALL_FAILURES, Opened, PairedCalls, misuse
 from reitunnel.hooks.decisions import (
     DecisionWait,
     Strategy,
+    code_of_end,
     deferred_from,
     not_none,
     raised_by,
@@ -70,10 +71,10 @@ class Deciding:
                     allowed.append(calls)
                     continue
                 errors.append(raised_by(failure))
-                if failure.check(Refused) is None:
-                    self._reports.failed(calls.opens_tally, failure)
-                else:
+                if failure.check(Refused) and not failure.check(Undecided):
                     calls.opens_tally.refusals += 1
+                else:
+                    self._reports.failed(calls.opens_tally, failure)
                 if strategy is Strategy.STOP_ON_ERROR:
                     break
         except BaseException:
@@ -82,7 +83,7 @@ class Deciding:
         if not errors:
             return asked
         refused = refusal(opens, errors, strategy)
-        self._take_back(allowed, closes, subject, Code.REFUSED, str(refused))
+        self._take_back(allowed, closes, subject, code_of_end(refused), str(refused))
         raise refused
 
     def notify(
@@ -100,7 +101,7 @@ class Deciding:
             begun = reports.timer()
             try:
                 mistake = misuse(closes, calls.closes(*arguments))
-            except Exception:
+            except CALL_FAILURES:
                 failure = Failure()
             else:
                 failure = None if mistake is None else Failure(mistake)
@@ -118,7 +119,7 @@ class Deciding:
         try:
             returned = hook.finish()
             pending = None if returned is None else deferred_from(returned)
-        except Exception:
+        except CALL_FAILURES:
             returned, pending = None, fail(Failure())
         reports.took(tally, begun)
         if pending is None:
@@ -148,7 +149,7 @@ class Deciding:
         try:
             returned = calls.opens(subject)
             pending = None if returned is None else deferred_from(returned)
-        except Exception:
+        except CALL_FAILURES:
             return Failure()
         finally:
             reports.took(tally, begun)

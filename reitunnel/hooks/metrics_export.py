@@ -112,7 +112,7 @@ class Exporter:
         self._writing = True
         self._threads.run(lambda: _append(file, line), self._written)
 
-    def _written(self, error: OSError | None) -> None:
+    def _written(self, error: Exception | None) -> None:
         self._writing = False
         if error is None:
             if self._failed:
@@ -121,7 +121,7 @@ class Exporter:
             self._log.error(
                 "cannot write metrics to {file}: {reason}",
                 file=self._file,
-                reason=error.strerror or str(error),
+                reason=getattr(error, "strerror", None) or str(error),
             )
         self._failed = error is not None
         if self._once_more and self._file is not None:
@@ -139,11 +139,12 @@ class Exporter:
             done.callback(None)
 
 
-def _append(file: Path, line: bytes) -> OSError | None:
+def _append(file: Path, line: bytes) -> Exception | None:
     try:
         with open(file, "ab", opener=_open) as stream:
             stream.write(line)
-    except OSError as error:
+    except Exception as error:
+        # Whatever it is, it must not end the thread, and is for people to know.
         return error
     return None
 

@@ -14,7 +14,7 @@ from twisted.internet.interfaces import IReactorFromThreads
 
 from reitunnel.errors import Code, InvalidHook
 from reitunnel.hooks.call_queue import CallQueue, Question
-from reitunnel.hooks.calls import HOOK_INTERFACES, PAIRS, wants
+from reitunnel.hooks.calls import CALL_FAILURES, HOOK_INTERFACES, PAIRS, wants
 from reitunnel.hooks.deciding import GIVEN_UP
 from reitunnel.hooks.decisions import deferred_from
 from reitunnel.hooks.threads import Threads, WorkerThreads
@@ -60,6 +60,8 @@ class QueuedHook(HookWrapper):
         queue.decides = queue.decides or any(event in PAIRS for event in blocking)
         self._queue = queue
         self._methods = {event: method_of(hook, event) for event in blocking}
+        # Who is not asked for opens has nothing to set closes against.
+        self._owed = {closes for opens, closes in PAIRS.items() if wants(hook, opens)}
 
     def finish(self) -> Decision:
         """
@@ -93,7 +95,7 @@ class QueuedHook(HookWrapper):
         """
         See L{IClientHook.on_client_disconnect}.
         """
-        self._put(client, "on_client_disconnect", client, code, reason)
+        self._put_close(client, "on_client_disconnect", client, code, reason)
 
     def on_tunnel_open(self, tunnel: ITunnel) -> Decision:
         """
@@ -109,7 +111,7 @@ class QueuedHook(HookWrapper):
         """
         See L{ITunnelHook.on_tunnel_close}.
         """
-        self._put(tunnel.session, "on_tunnel_close", tunnel, code, reason)
+        self._put_close(tunnel.session, "on_tunnel_close", tunnel, code, reason)
 
     def on_stream_open(self, stream: IStream) -> Decision:
         """
@@ -125,7 +127,8 @@ class QueuedHook(HookWrapper):
         """
         See L{IStreamHook.on_stream_close}.
         """
-        self._put(stream.tunnel.session, "on_stream_close", stream, code, reason)
+        session = stream.tunnel.session
+        self._put_close(session, "on_stream_close", stream, code, reason)
 
     def on_data_received(self, tunnel: ITunnel, count: int) -> None:
         """
@@ -145,10 +148,12 @@ class QueuedHook(HookWrapper):
         """
         See L{IErrorHook.on_error}.
         """
-        self._put(None, "on_error", error, context)
+        event = "on_error"
+        self._queue.put(None, (event, self._methods[event], (error, context)))
 
-    def _put(self, lane: object, event: str, *arguments: object) -> None:
-        self._queue.put(lane, (event, self._methods[event], arguments))
+    def _put_close(self, lane: object, event: str, *arguments: object) -> None:
+        call = (event, self._methods[event], arguments)
+        self._queue.put(lane, call, owed=event in self._owed)
 
     def _ask(
         self, event: str, subject: object, allowed_late: Callable[[], None]
@@ -175,7 +180,7 @@ class AsyncHook(HookWrapper):
     outside: they stay in the reactor's thread, and only the hook itself leaves it.
 
     @ivar capacity: how many calls may wait: so many data and error events, and so many
-        closes.
+        closes. A close waits in any case if the hook is asked for the open.
     @ivar workers: how many threads may run.
     """
 
@@ -269,5 +274,5 @@ class AsyncHook(HookWrapper):
                 await pending
         except CancelledError:
             raise
-        except Exception as error:
+        except CALL_FAILURES as error:
             self._failed("finish", error)

@@ -12,9 +12,11 @@ from weakref import ref
 
 from twisted.internet.defer import Deferred, DeferredList
 from twisted.internet.interfaces import IReactorTime
+from twisted.logger import Logger, LogLevel
 
 from reitunnel.errors import InvalidHook
 from reitunnel.hooks.calls import (
+    CALL_FAILURES,
     NOTHING_OPENED,
     Notification,
     Opened,
@@ -34,6 +36,7 @@ from reitunnel.hooks.wrapping import innermost
 from reitunnel.interfaces import IBackgroundHook, IHeirHook, IServer
 
 _T = TypeVar("_T")
+_log = Logger()
 
 
 class Registry:
@@ -259,12 +262,33 @@ class Registry:
                         break
 
     def _prepare(self, hook: object, name: str | None) -> RegisteredHook:
+        try:
+            return self._attach(hook, name)
+        except InvalidHook as error:
+            error.hook = hook
+            raise
+
+    def _attach(self, hook: object, name: str | None) -> RegisteredHook:
         verify_hook(hook)
         tallies = Tallies(name or self._free_name(name_of_hook(hook)))
         registered = inspect_hook(hook, tallies)
         host = HookHost(self._clock, tallies, self._reports)
         if IBackgroundHook.providedBy(hook):
-            hook.attach(host)
+            try:
+                hook.attach(host)
+            except InvalidHook:
+                raise
+            except CALL_FAILURES as error:
+                # Users get one line. Where it fell over is for its author.
+                _log.failure(
+                    "hook {hook} cannot be attached",
+                    hook=host.name,
+                    level=LogLevel.debug,
+                )
+                reason = f"{type(error).__name__}: {error}"
+                raise InvalidHook(
+                    f"{host.name} cannot be attached: {' '.join(reason.split())}"
+                ) from error
         self._retired = [(old, its) for old, its in self._retired if old() is not hook]
         self._hosts[registered] = host
         return registered

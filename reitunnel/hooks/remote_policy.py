@@ -13,7 +13,7 @@ from twisted.logger import Logger
 from twisted.plugin import IPlugin
 from zope.interface import Interface, directlyProvides, implementer
 
-from reitunnel.errors import Code, Refused
+from reitunnel.errors import Code, Refused, Undecided
 from reitunnel.hooks.posting import Poster, PostFailed, check_url
 from reitunnel.hooks.remote_messages import (
     Answer,
@@ -42,6 +42,11 @@ _INTERFACES: dict[Asked, type[Interface]] = {
     "client": IClientHook,
     "tunnel": ITunnelHook,
     "stream": IStreamHook,
+}
+_EVENTS: dict[Asked, str] = {
+    "client": "on_client_connect",
+    "tunnel": "on_tunnel_open",
+    "stream": "on_stream_open",
 }
 
 
@@ -96,6 +101,7 @@ class RemotePolicyHook:
         self._poster = poster
         self._pending = 0
         self._failing = False
+        self._host: IHookHost | None = None
         directlyProvides(
             self,
             IBackgroundHook,
@@ -107,6 +113,7 @@ class RemotePolicyHook:
         """
         See L{IBackgroundHook.attach}.
         """
+        self._host = host
 
     async def finish(self) -> None:
         """
@@ -158,14 +165,19 @@ class RemotePolicyHook:
         @return: what it answered, if it allows; L{None} if there is no answer, and
             that is to be allowed.
         @raise Refused: when it is refused.
+        @raise Undecided: when there is no answer, and that is to be refused.
         """
         try:
             answer = await self._answer(asked, body)
         except (PostFailed, BadAnswer) as error:
             self._say_failing(str(error))
-            if self._options.fail_open:
-                return None
-            raise Refused("the policy service gives no answer") from None
+            undecided = Undecided("the policy service gives no answer")
+            if not self._options.fail_open:
+                raise undecided from error
+            if self._host is not None:
+                undecided.__cause__ = error
+                self._host.failed(_EVENTS[asked], undecided)
+            return None
         if self._failing:
             self._failing = False
             self._log.info("policy service {where} answers", where=self._poster.where)

@@ -12,8 +12,8 @@ from twisted.internet.interfaces import IReactorTime
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
-from reitunnel.errors import HookTimeout
-from reitunnel.hooks.calls import Notification, misuse
+from reitunnel.errors import HookTimeout, Undecided
+from reitunnel.hooks.calls import CALL_FAILURES, Notification, misuse
 from reitunnel.hooks.decisions import raised_by
 from reitunnel.hooks.statistics import Tally
 
@@ -99,7 +99,7 @@ class Reports:
             begun = self.timer()
             try:
                 mistake = misuse(call.event, call.method(error, context))
-            except Exception:
+            except CALL_FAILURES:
                 failure = Failure()
             else:
                 failure = None if mistake is None else Failure(mistake)
@@ -151,6 +151,9 @@ class Reports:
             )
 
     def _log_failure(self, tally: Tally, failure: Failure) -> None:
+        if failure.check(Undecided) is not None:
+            # The hook says why, and need not say so each time.
+            return
         if failure.check(HookTimeout) is not None:
             # It has no traceback, and its text says it all.
             _log.error(

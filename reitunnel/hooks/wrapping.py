@@ -11,7 +11,13 @@ from twisted.logger import Logger
 from zope.interface import Interface, directlyProvides
 
 from reitunnel.hooks.base import BaseHook
-from reitunnel.hooks.calls import HOOK_INTERFACES, misuse, verify_hook, wants
+from reitunnel.hooks.calls import (
+    CALL_FAILURES,
+    HOOK_INTERFACES,
+    misuse,
+    verify_hook,
+    wants,
+)
 from reitunnel.interfaces import Decision, IBackgroundHook, IHookHost
 
 Rewrap = Callable[[object], object]
@@ -100,7 +106,7 @@ class HookWrapper:
         """
         try:
             mistake = misuse(event, method(*arguments))
-        except Exception as error:
+        except CALL_FAILURES as error:
             self._failed(event, error)
         else:
             if mistake is not None:

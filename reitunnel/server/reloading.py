@@ -14,7 +14,7 @@ from twisted.internet.interfaces import IListeningPort
 
 from reitunnel.config import ServerConfig, changed_keys, verify_server_config
 from reitunnel.errors import ConfigError, ConfigMistake, ReitunnelError
-from reitunnel.hooks import NOTHING_OPENED, ConfiguredHooks, Opened, owed_to
+from reitunnel.hooks import NOTHING_OPENED, ConfiguredHooks, Opened, naming, owed_to
 from reitunnel.server.limits import Admission
 from reitunnel.server.link_ports import LinkPorts
 from reitunnel.server.setup import authenticator_from, transport_settings_from
@@ -81,7 +81,8 @@ class Reloading:
         added, gone = _without(hooks, former_hooks), _without(former_hooks, hooks)
         try:
             if running:
-                welcomed = await manager.welcome(added, server, gone)
+                with naming(hooks):
+                    welcomed = await manager.welcome(added, server, gone)
                 await self._ports.open_others(config.listen, settings, opened)
             self._see_that_it_goes_on()
             self._hooks.become(config, hooks)

@@ -14,7 +14,7 @@ from twisted.internet.address import IPv4Address, IPv6Address
 from twisted.internet.defer import Deferred
 from twisted.internet.task import Clock
 from twisted.internet.testing import MemoryReactorClock
-from twisted.logger import capturedLogs
+from twisted.logger import capturedLogs, formatEvent
 from twisted.trial.unittest import SynchronousTestCase
 from zope.interface.verify import verifyObject
 
@@ -380,6 +380,21 @@ class ExportTests(SynchronousTestCase):
             exporter.finish()
             self.threads.run_all()
         self.assertEqual([1, 2], self.written())
+
+    def test_no_file_at_all(self) -> None:
+        """
+        A name that no file can have is said, and keeps nothing waiting.
+        """
+        with capturedLogs() as events:
+            exporter = self.exporter(Path("/a\0b"))
+            self.clock.advance(10)
+            self.threads.run_all()
+            finished = exporter.finish()
+            assert isinstance(finished, Deferred)
+            self.threads.run_all()
+            self.successResultOf(finished)
+        [said] = [formatEvent(event) for event in events]
+        self.assertEqual("cannot write metrics to /a\0b: embedded null byte", said)
 
     def test_last_line(self) -> None:
         exporter = self.exporter(self.path)

@@ -12,7 +12,7 @@ from twisted.logger import LogLevel, capturedLogs, formatEvent
 from twisted.trial.unittest import SynchronousTestCase
 from zope.interface.verify import verifyObject
 
-from reitunnel.errors import Code, HookTimeout, Refused
+from reitunnel.errors import Code, HookTimeout, InvalidHook, Refused
 from reitunnel.hooks import BaseHook, HookManager, HookStatistics, Opened
 from reitunnel.hooks.data import TIMED_ONE_IN
 from reitunnel.interfaces import Decision, IBackgroundHook, IHookHost, ITunnel
@@ -413,12 +413,18 @@ class FinishTests(StatisticsTestCase):
 
     def test_refuses_to_be_attached(self) -> None:
         hook = Unattachable()
-        self.assertRaises(Broken, self.manager.register, hook)
+        error = self.assertRaises(InvalidHook, self.manager.register, hook)
+        self.assertEqual(
+            "Unattachable cannot be attached: Broken: no such table", str(error)
+        )
+        self.assertIs(hook, error.hook)
+        self.assertIsInstance(error.__cause__, Broken)
         self.assertEqual((), self.manager.hooks)
         self.successResultOf(self.finish())
         self.assertEqual(0, hook.finishes)
+        self.flushLoggedErrors(Broken)
 
 
 class Unattachable(BackgroundHook):
     def attach(self, host: IHookHost) -> None:
-        raise Broken
+        raise Broken("no such\ntable")
