@@ -11,7 +11,7 @@ from twisted.internet.defer import fail
 from twisted.internet.interfaces import IReactorTime
 from twisted.python.failure import Failure
 
-from reitunnel.errors import Code, HookTimeout, Refused, Undecided
+from reitunnel.errors import Code, Refused, Undecided
 from reitunnel.hooks.calls import CALL_FAILURES, Opened, PairedCalls, misuse
 from reitunnel.hooks.decisions import (
     DecisionWait,
@@ -170,11 +170,7 @@ class Deciding:
         try:
             await wait.over
         finally:
-            seconds = self._clock.seconds() - begun
-            tally.waited += seconds
-            # That it has not come in time is said as a failure.
-            if wait.failure is None or not wait.failure.check(HookTimeout):
-                reports.waited(tally, seconds)
+            tally.waited += self._clock.seconds() - begun
         return wait.failure
 
     def _take_back(

@@ -20,10 +20,6 @@ from reitunnel.hooks.statistics import Tally
 REPORT_INTERVAL: Final = 60.0
 """How long what happens often is only counted between two reports, in seconds."""
 
-LATE: Final = 10
-"""How many times what is slow for a call a decision may take that keeps nobody but who
-waits for it."""
-
 CallWatcher = Callable[[str, str, float, float], object]
 """Told of a call: the hook, the event, when it began, and the seconds that it took."""
 
@@ -134,19 +130,6 @@ class Reports:
                 hook=tally.hook,
                 event=tally.event,
                 milliseconds=f"{seconds * 1000:.3g}",
-                seconds=seconds,
-            )
-
-    def waited(self, tally: Tally, seconds: float) -> None:
-        """
-        A decision has come that did not come at once: warn if that took long.
-        """
-        if seconds > self.slow * LATE and not tally.warned_late:
-            tally.warned_late = True
-            _log.warn(
-                "hook {hook} is slow: {event} was decided after {seconds:.3g} s",
-                hook=tally.hook,
-                event=tally.event,
                 seconds=seconds,
             )
 

@@ -45,8 +45,6 @@ class Tally:
 
     @ivar counter: tells how often it was called, where C{calls} is not kept.
     @ivar warned: whether it has been called slow.
-    @ivar warned_late: whether it has been because of decisions that did not come at
-        once.
     """
 
     __slots__ = (
@@ -62,7 +60,6 @@ class Tally:
         "seconds",
         "waited",
         "warned",
-        "warned_late",
     )
 
     def __init__(self, hook: str, event: str) -> None:
@@ -78,7 +75,6 @@ class Tally:
         self.drops = 0
         self.counter: Callable[[], int] | None = None
         self.warned = False
-        self.warned_late = False
 
     def snapshot(self) -> HookStatistics:
         """

@@ -222,57 +222,6 @@ class SlowTests(StatisticsTestCase):
         self.slow_hook(0.25)
         self.assertEqual([], self.lines(lambda: self.successResultOf(self.decide())))
 
-    def late_hook(self, keeps: float = 0.0) -> None:
-        """
-        A hook whose decisions are waited for.
-        """
-
-        def decide() -> Decision:
-            self.timer.advance(keeps)
-            self.pending: Deferred[None] = Deferred()
-            return self.pending
-
-        self.manager.register(RecordingHook(decide=decide), name="it")
-
-    def decide_after(self, seconds: float) -> bool:
-        """
-        Have the hook decide.
-
-        @return: whether it was waited for.
-        """
-        deciding = self.decide()
-        self.clock.advance(seconds)
-        self.pending.callback(None)
-        self.successResultOf(deciding)
-        return self.figures("on_stream_open").waited > 0
-
-    def test_decision_that_comes_late_is_named_once(self) -> None:
-        self.late_hook()
-        self.assertEqual([], self.lines(lambda: self.decide_after(2.5)))
-        self.assertEqual(
-            ["hook it is slow: on_stream_open was decided after 3 s"],
-            self.lines(lambda: [self.decide_after(3) for _ in "ab"]),
-        )
-
-    def test_both_ways_to_be_slow(self) -> None:
-        self.late_hook(keeps=0.5)
-        self.assertEqual(
-            [
-                "hook it is slow: on_stream_open kept the reactor for 500 ms",
-                "hook it is slow: on_stream_open was decided after 4 s",
-            ],
-            self.lines(lambda: [self.decide_after(4) for _ in "ab"]),
-        )
-
-    def test_decision_that_does_not_come(self) -> None:
-        """
-        That is said already.
-        """
-        self.late_hook()
-        deciding = self.decide()
-        self.assertEqual([], self.lines(lambda: self.clock.advance(5)))
-        self.failureResultOf(deciding, Refused)
-
     def test_data_event_that_is_very_slow(self) -> None:
         self.slow_hook(0.5)
         self.assertEqual(
