@@ -41,6 +41,12 @@ _PROGRESS: Final = 64 << 10
 How many bytes have to come through on a link for it to have worked, unless the peer has
 answered on it.
 """
+_MORE: Final = 1 << 10
+"""
+How many bytes have to come through until the first answer on a link for it not to be
+silent. Pings and what is said beside them are fewer: they may come from a peer that
+hears nothing.
+"""
 
 
 class Mux:
@@ -102,10 +108,10 @@ class Mux:
         self._before = 0
         self.patience = Patience(clock)
         # Whether the first answer on a link that is not the first one is still to
-        # come: it may have to wait for all that is sent again. And how much had gone
-        # through on the links before that one.
+        # come: it may have to wait for all that is sent again. And how much had come
+        # through before that link, and when there was a sign of life last.
         self._catching_up = False
-        self._gone_through = 0
+        self._gone_through = self._seen_alive = 0
 
     def start(self, handshake: int = 0) -> None:
         """
@@ -173,7 +179,7 @@ class Mux:
         link.read_with(self._reader)
         link.receiver = self
         self._catching_up = True
-        self._gone_through = self._progress()
+        self._gone_through = self._seen_alive = self._progress()
         self.heartbeat.start()
         self._settle()
 
@@ -254,7 +260,8 @@ class Mux:
         """
         if self.journal is not None:
             self.journal.received = self._before + self.link.received
-            if self._catching_up:
+            if self._catching_up and self._progress() - self._seen_alive >= _MORE:
+                self._seen_alive = self._progress()
                 self.heartbeat.alive()
         self._settle()
 

@@ -11,14 +11,14 @@ from twisted.internet.interfaces import IDelayedCall, IReactorTime
 
 class Patience:
     """
-    Waits so long, counted from when a link was lost that had worked. Links that come
+    Waits so long altogether, from when a link was lost that had worked. Links that come
     meanwhile and bring nothing do not make it longer: without that, two sides whose
     links always break off at the same byte would go on for ever.
     """
 
     def __init__(self, clock: IReactorTime) -> None:
         self._clock = clock
-        self._until: float | None = None
+        self._left: float | None = None
         self._call: IDelayedCall | None = None
 
     @property
@@ -26,24 +26,25 @@ class Patience:
         """
         For how many seconds there will be waiting.
         """
-        return 0.0 if self._until is None else self._until - self._clock.seconds()
+        if self._call is not None and self._call.active():
+            return self._call.getTime() - self._clock.seconds()
+        return 0.0
 
     def begin(self, seconds: float, over: Callable[[], None]) -> None:
         """
         The link is lost.
 
-        @param seconds: how long to wait.
+        @param seconds: how long to wait, the first time.
         @param over: called when the time is over.
         """
-        now = self._clock.seconds()
-        if self._until is None:
-            self._until = now + seconds
-        self._call = self._clock.callLater(max(0.0, self._until - now), over)
+        wait = seconds if self._left is None else self._left
+        self._call = self._clock.callLater(wait, over)
 
     def pause(self) -> None:
         """
         There is a link, or nobody waits any more.
         """
+        self._left = self.left
         call, self._call = self._call, None
         if call is not None and call.active():
             call.cancel()
@@ -52,4 +53,4 @@ class Patience:
         """
         A link has worked: the next wait is as long as the first one.
         """
-        self._until = None
+        self._left = None
