@@ -229,6 +229,12 @@ class HookTimeout(ReitunnelError):
     """
 
 
+class QuotaFileError(ReitunnelError):
+    """
+    What is counted against quotas cannot be saved. Its text is one line for people.
+    """
+
+
 class InvalidHook(ReitunnelError):
     """
     An object that cannot be registered as a hook, or that is not registered.

@@ -157,11 +157,12 @@ class Deciding:
             return None
         if pending is None:
             return not_none(event, returned)
+        timeout = self.timeout
         wait = DecisionWait(
             pending,
             running=lambda: bool(getattr(returned, "cr_running", False)),
             clock=self._clock,
-            timeout=self.timeout,
+            timeout=timeout,
             hook=calls.hook,
             event=event,
             late=lambda failure: reports.failed(tally, failure),
@@ -170,7 +171,7 @@ class Deciding:
         try:
             await wait.over
         finally:
-            tally.waited += self._clock.seconds() - begun
+            reports.waited(tally, self._clock.seconds() - begun, timeout)
         return wait.failure
 
     def _take_back(

@@ -17,7 +17,7 @@ from twisted.logger import Logger
 from twisted.plugin import IPlugin
 from zope.interface import Interface, directlyProvides, implementer
 
-from reitunnel.errors import Code, Refused
+from reitunnel.errors import Code, QuotaFileError, Refused
 from reitunnel.hooks.client_rules import ClientGroup, ClientRules
 from reitunnel.hooks.threads import Threads, WorkerThreads
 from reitunnel.hooks.usage import Usage, UsageBook, check_writable, read_usage
@@ -334,10 +334,13 @@ class QuotaHook:
             self._book.load(file)
 
     def _not_saved(self, error: Exception) -> None:
+        reason = " ".join((getattr(error, "strerror", None) or str(error)).split())
+        failure = QuotaFileError(f"quotas cannot be saved to {self._path}: {reason}")
+        failure.__cause__ = error
         if self._host is not None:
-            self._host.failed("save", error)
+            self._host.failed("save", failure)
         else:
-            self._log.error("quotas cannot be saved: {reason}", reason=str(error))
+            self._log.error("{error}", error=failure)
 
 
 @implementer(IPlugin, IHookFactory)

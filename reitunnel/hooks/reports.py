@@ -12,13 +12,16 @@ from twisted.internet.interfaces import IReactorTime
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
-from reitunnel.errors import HookTimeout, Undecided
+from reitunnel.errors import HookTimeout, QuotaFileError, Undecided
 from reitunnel.hooks.calls import CALL_FAILURES, Notification, misuse
 from reitunnel.hooks.decisions import raised_by
 from reitunnel.hooks.statistics import Tally
 
 REPORT_INTERVAL: Final = 60.0
 """How long what happens often is only counted between two reports, in seconds."""
+
+LONG_WAIT: Final = 0.5
+"""What part of the time for a decision is so much of it that the log warns."""
 
 CallWatcher = Callable[[str, str, float, float], object]
 """Told of a call: the hook, the event, when it began, and the seconds that it took."""
@@ -133,12 +136,32 @@ class Reports:
                 seconds=seconds,
             )
 
+    def waited(self, tally: Tally, seconds: float, most: float) -> None:
+        """
+        A decision has been there after some time: count that, and warn if it was long,
+        unless that was said.
+
+        @param most: how long it may take, in seconds.
+        """
+        tally.waited += seconds
+        # When the time is over, that is said already.
+        if most * LONG_WAIT < seconds < most and not tally.warned_of_wait:
+            tally.warned_of_wait = True
+            _log.warn(
+                "hook {hook} is slow: {event} was decided after {waited} s, and may "
+                "take {most} s",
+                hook=tally.hook,
+                event=tally.event,
+                waited=f"{seconds:.3g}",
+                most=f"{most:g}",
+            )
+
     def _log_failure(self, tally: Tally, failure: Failure) -> None:
         if failure.check(Undecided) is not None:
             # The hook says why, and need not say so each time.
             return
-        if failure.check(HookTimeout) is not None:
-            # It has no traceback, and its text says it all.
+        if failure.check(HookTimeout, QuotaFileError) is not None:
+            # It is no defect, and its text says it all.
             _log.error(
                 "{error}", error=failure.value, hook=tally.hook, event=tally.event
             )

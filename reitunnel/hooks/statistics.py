@@ -45,6 +45,7 @@ class Tally:
 
     @ivar counter: tells how often it was called, where C{calls} is not kept.
     @ivar warned: whether it has been called slow.
+    @ivar warned_of_wait: whether its decisions have been called slow.
     """
 
     __slots__ = (
@@ -60,6 +61,7 @@ class Tally:
         "seconds",
         "waited",
         "warned",
+        "warned_of_wait",
     )
 
     def __init__(self, hook: str, event: str) -> None:
@@ -75,6 +77,7 @@ class Tally:
         self.drops = 0
         self.counter: Callable[[], int] | None = None
         self.warned = False
+        self.warned_of_wait = False
 
     def snapshot(self) -> HookStatistics:
         """
