@@ -17,7 +17,7 @@ from reitunnel.errors import Code, Refused
 from reitunnel.hooks.networks import Network, NetworkSet, host_of, parse_network
 from reitunnel.interfaces import (
     IClientHook,
-    IHookFactory,
+    IRestrictedHookFactory,
     ISession,
     IStream,
     IStreamHook,
@@ -120,7 +120,7 @@ class AddressHook:
         """
 
 
-@implementer(IPlugin, IHookFactory)
+@implementer(IPlugin, IRestrictedHookFactory)
 class AddressHookFactory:
     """
     Builds the C{addresses} hook from a configuration file.
@@ -129,6 +129,8 @@ class AddressHookFactory:
     name = "addresses"
     description = "Allows or denies clients and visitors by their address."
     options = AddressOptions
+    side = "server"
+    written = ()
 
     def build(self, options: AddressOptions, reactor: IReactorCore) -> AddressHook:
         """

@@ -26,9 +26,9 @@ from reitunnel.interfaces import (
     IClientHook,
     IErrorHook,
     IHeirHook,
-    IHookFactory,
     IHookHost,
     IReactorHook,
+    IRestrictedHookFactory,
     IServer,
     IServerHook,
     ISession,
@@ -253,7 +253,7 @@ class AuditHook:
             raise Undecided("the audit trail cannot be written")
 
 
-@implementer(IPlugin, IHookFactory)
+@implementer(IPlugin, IRestrictedHookFactory)
 class AuditHookFactory:
     """
     Builds the C{audit} hook from a configuration file.
@@ -262,6 +262,8 @@ class AuditHookFactory:
     name = "audit"
     description = "Records what happens in a file that shows when it was changed."
     options = AuditOptions
+    side = None
+    written = ("file",)
 
     def build(self, options: AuditOptions, reactor: IReactorCore) -> AuditHook:
         """

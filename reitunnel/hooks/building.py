@@ -26,6 +26,7 @@ from reitunnel.hooks.plugins import (
     one_line,
     origin,
 )
+from reitunnel.hooks.restrictions import Restrictions
 from reitunnel.hooks.wraps import WRAP_KEY, read_wrap
 from reitunnel.interfaces import IHookFactory
 
@@ -55,6 +56,7 @@ def build_hooks(
     factories: Mapping[str, IHookFactory] | None = None,
     kept: Mapping[int, object] = _NOTHING_KEPT,
     directory: Path | None = None,
+    side: str | None = None,
 ) -> list[object]:
     """
     Make the hooks of a configuration. None is made unless all their options are
@@ -68,12 +70,14 @@ def build_hooks(
     @param kept: by the number of a table, hooks that are there already.
     @param directory: what paths in the tables are relative to; the working directory
         if L{None}.
+    @param side: whose hooks they are, C{"server"} or C{"client"}; L{None} if that is of
+        no matter.
     @return: the hooks, in the order of the tables.
     @raise ConfigError: with every mistake in them.
     """
     if factories is None:
         factories = load_hook_factories() if len(kept) < len(tables) else {}
-    reader = _TableReader(factories, directory)
+    reader = _TableReader(factories, directory, side)
     plans = reader.plans(tables, _HOOKS_KEY, kept)
     if reader.mistakes:
         raise ConfigError(reader.mistakes)
@@ -94,6 +98,7 @@ def rebuild_hooks(
     hooks: Sequence[object],
     settings: Sequence[HookSettings],
     reactor: IReactorCore,
+    side: str | None = None,
 ) -> list[object]:
     """
     Make the hooks of another configuration. A table that has not changed keeps its
@@ -102,6 +107,7 @@ def rebuild_hooks(
     @param former: the tables so far.
     @param hooks: their hooks.
     @param settings: the tables from now on.
+    @param side: whose hooks they are, C{"server"} or C{"client"}.
     @return: the hooks, in the order of the tables.
     @raise ConfigError: with every mistake in them.
     """
@@ -118,6 +124,7 @@ def rebuild_hooks(
         kept=kept,
         # They are of one file.
         directory=settings[0].directory if settings else None,
+        side=side,
     )
 
 
@@ -129,14 +136,19 @@ class _TableReader:
     """
 
     def __init__(
-        self, factories: Mapping[str, IHookFactory], directory: Path | None = None
+        self,
+        factories: Mapping[str, IHookFactory],
+        directory: Path | None = None,
+        side: str | None = None,
     ) -> None:
         """
         @param directory: what paths are relative to.
+        @param side: whose configuration it is.
         """
         self.mistakes: list[ConfigMistake] = []
         self._factories = factories
         self._directory = directory
+        self._restrictions = Restrictions(side)
 
     def plans(
         self,
@@ -150,6 +162,12 @@ class _TableReader:
         @param kept: the numbers of those to leave out.
         @return: by the numbers of the tables, those that can be read.
         """
+        known = len(self.mistakes)
+        for index, table in enumerate(tables):
+            if index in kept:
+                # It has been read before, and restricts the others.
+                self._plan(table, f"{path}[{index}]")
+        del self.mistakes[known:]
         found = {
             index: self._plan(table, f"{path}[{index}]")
             for index, table in enumerate(tables)
@@ -172,10 +190,15 @@ class _TableReader:
         factory = self._choose(name, path)
         if factory is None:
             return None
+        mistake = self._restrictions.judge_side(factory, join(path, NAME_KEY))
+        if mistake is not None:
+            self.mistakes.append(mistake)
         given.pop(WRAP_KEY, None)
         options = read_options(
             factory.options, given, path, self.mistakes, self._directory
         )
+        if options is not None:
+            self.mistakes += self._restrictions.judge_files(factory, options, path)
         return lambda reactor: _build(factory, options, reactor, path)
 
     def _choose(self, name: object, path: str) -> IHookFactory | None:

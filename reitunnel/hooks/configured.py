@@ -61,7 +61,10 @@ class ConfiguredHooks:
         )
         self._reactor = reactor
         self._settings = config.hooks
-        self.built: Sequence[object] = rebuild_hooks((), (), config.hooks, reactor)
+        self._side = "server" if isinstance(config, ServerConfig) else "client"
+        self.built: Sequence[object] = rebuild_hooks(
+            (), (), config.hooks, reactor, self._side
+        )
         with naming(self.built):
             for hook in (*self.built, *hooks):
                 self.manager.register(hook)
@@ -73,7 +76,9 @@ class ConfiguredHooks:
 
         @raise ConfigError: when a hook's options are wrong.
         """
-        return rebuild_hooks(self._settings, self.built, config.hooks, self._reactor)
+        return rebuild_hooks(
+            self._settings, self.built, config.hooks, self._reactor, self._side
+        )
 
     def become(
         self, config: ServerConfig | ClientConfig, hooks: Sequence[object]

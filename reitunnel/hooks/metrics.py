@@ -21,10 +21,10 @@ from reitunnel.interfaces import (
     IBackgroundHook,
     IClientHook,
     IErrorHook,
-    IHookFactory,
     IHookHost,
     IMetricsSource,
     IReactorHook,
+    IRestrictedHookFactory,
     ISession,
     IStream,
     IStreamHook,
@@ -350,7 +350,7 @@ class MetricsHook:
         return 0.0 if self._host is None else float(self._host.reactor.seconds())
 
 
-@implementer(IPlugin, IHookFactory)
+@implementer(IPlugin, IRestrictedHookFactory)
 class MetricsHookFactory:
     """
     Builds the C{metrics} hook from a configuration file.
@@ -359,6 +359,8 @@ class MetricsHookFactory:
     name = "metrics"
     description = "Counts what tunnels and clients do, for Prometheus, a file or a log."
     options = MetricsOptions
+    side = None
+    written = ("file",)
 
     def build(self, options: MetricsOptions, reactor: IReactorCore) -> MetricsHook:
         """

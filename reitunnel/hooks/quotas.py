@@ -27,9 +27,9 @@ from reitunnel.interfaces import (
     IClientHook,
     IDataHook,
     IHeirHook,
-    IHookFactory,
     IHookHost,
     IReactorHook,
+    IRestrictedHookFactory,
     ISession,
     IStream,
     IStreamHook,
@@ -343,7 +343,7 @@ class QuotaHook:
             self._log.error("{error}", error=failure)
 
 
-@implementer(IPlugin, IHookFactory)
+@implementer(IPlugin, IRestrictedHookFactory)
 class QuotaHookFactory:
     """
     Builds the C{quota} hook from a configuration file.
@@ -352,6 +352,8 @@ class QuotaHookFactory:
     name = "quota"
     description = "Limits how much each client may use, at a time and in a day."
     options = QuotaOptions
+    side = "server"
+    written = ("file",)
 
     def build(self, options: QuotaOptions, reactor: IReactorCore) -> QuotaHook:
         """
