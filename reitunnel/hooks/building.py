@@ -93,6 +93,23 @@ def build_hooks(
     return [hooks[index] for index in range(len(tables))]
 
 
+def hook_mistakes(
+    settings: Sequence[HookSettings], side: str
+) -> Sequence[ConfigMistake]:
+    """
+    Find the mistakes in tables that can be found without building hooks of them.
+
+    @param side: whose hooks they are, C{"server"} or C{"client"}.
+    """
+    try:
+        factories = load_hook_factories() if settings else {}
+        reader = _TableReader(factories, _directory(settings), side)
+    except ConfigError as error:
+        return error.mistakes
+    reader.plans([each.table() for each in settings], _HOOKS_KEY)
+    return reader.mistakes
+
+
 def rebuild_hooks(
     former: Sequence[HookSettings],
     hooks: Sequence[object],
@@ -122,10 +139,14 @@ def rebuild_hooks(
         [each.table() for each in settings],
         reactor,
         kept=kept,
-        # They are of one file.
-        directory=settings[0].directory if settings else None,
+        directory=_directory(settings),
         side=side,
     )
+
+
+def _directory(settings: Sequence[HookSettings]) -> Path | None:
+    # They are of one file.
+    return settings[0].directory if settings else None
 
 
 class _TableReader:

@@ -15,7 +15,7 @@ from twisted.trial.unittest import SynchronousTestCase
 from zope.interface import implementer
 
 from reitunnel import ConfigError
-from reitunnel.config import HookSettings
+from reitunnel.config import ClientConfig, HookSettings, ServerConfig
 from reitunnel.hooks import ConfiguredHooks, building
 from reitunnel.interfaces import IHookFactory, IHookHost
 from reitunnel.service.check import CheckOptions, check_file
@@ -62,6 +62,13 @@ def exit_quietly(self: object, options: NoOptions, reactor: object) -> object:
 TABLES = (HookSettings(name="calm"), HookSettings(name="moody"))
 
 
+def attach(config: ServerConfig | ClientConfig) -> None:
+    """
+    Make the hooks of a configuration, and register them.
+    """
+    ConfiguredHooks(Clock(), config).register(())
+
+
 class AttachingTests(SynchronousTestCase):
     """
     It is one line for people, with the key. Where it fell over is for its author.
@@ -78,9 +85,7 @@ class AttachingTests(SynchronousTestCase):
     def test_start(self) -> None:
         for config in (server_config(hooks=TABLES), client_config(hooks=TABLES)):
             with capturedLogs() as events:
-                error = self.assertRaises(
-                    ConfigError, ConfiguredHooks, Clock(), config, ()
-                )
+                error = self.assertRaises(ConfigError, attach, config)
             self.check_error(error)
             [said] = events
             self.assertIs(LogLevel.debug, said["log_level"])
@@ -92,9 +97,7 @@ class AttachingTests(SynchronousTestCase):
         A hook that exits instead does not end the program without a word.
         """
         self.patch(MoodyFactory, "build", exit_quietly)
-        error = self.assertRaises(
-            ConfigError, ConfiguredHooks, Clock(), server_config(hooks=TABLES), ()
-        )
+        error = self.assertRaises(ConfigError, attach, server_config(hooks=TABLES))
         self.check_error(error, "SystemExit: bye")
         self.flushLoggedErrors(SystemExit)
 
@@ -106,9 +109,7 @@ class AttachingTests(SynchronousTestCase):
             HookSettings(name="calm"),
             HookSettings(name="calm", options={"wrap": {"queue": 1000}}),
         )
-        error = self.assertRaises(
-            ConfigError, ConfiguredHooks, Clock(), server_config(hooks=tables), ()
-        )
+        error = self.assertRaises(ConfigError, attach, server_config(hooks=tables))
         self.check_error(error, "BackgroundHook#2 needs a reactor that has threads")
 
     def test_reload(self) -> None:
