@@ -18,7 +18,7 @@ from reitunnel.config.wording import join, shown
 from reitunnel.errors import ConfigError, ConfigMistake, InvalidHook
 from reitunnel.hooks.calls import CALL_FAILURES, verify_hook
 from reitunnel.hooks.combining import CombinedHook
-from reitunnel.hooks.options import read_options
+from reitunnel.hooks.options import mistake_in, read_options
 from reitunnel.hooks.plugins import (
     COMBINED,
     NAME_KEY,
@@ -280,7 +280,8 @@ def _build(
         message = f"{origin(factory)} built no hook: {error}"
         raise _CannotBuild(path, message) from error
     except ValueError as error:
-        raise _CannotBuild(path, one_line(error)) from error
+        mistake = mistake_in(factory.options, path, one_line(error))
+        raise _CannotBuild(mistake.path, mistake.message) from error
     except CALL_FAILURES as error:
         # The user gets one line. Where a plugin fell over is for its author.
         _log.failure(

@@ -366,6 +366,8 @@ class MetricsHookFactory:
         """
         See L{IHookFactory.build}.
         """
+        if options.file is not None and not options.file.parent.is_dir():
+            raise ValueError(f"file: {options.file.parent} is not a directory")
         return MetricsHook(options)
 
 

@@ -23,6 +23,10 @@ from reitunnel.errors import ConfigMistake
 _PLACE = re.compile(r"\A(?P<message>.*) - at `\$(?P<place>.*)`\Z", re.DOTALL)
 # msgspec writes [...] for a key of a table whose keys are free.
 _STEP = re.compile(r"\.(?P<key>[^.\[]+)|\[(?P<index>[0-9]+)\]|\[\.{3}\]")
+# What the author of a Struct says of a key in it: C{allow[0]: ...}.
+_KEYED = re.compile(
+    r"(?P<key>[\w-]+)(?P<rest>(?:\.[\w-]+|\[[0-9]+\])*): (?P<message>.+)\Z", re.DOTALL
+)
 _FIELD = re.compile(r"(?P<what>unknown|missing required) field `(?P<key>.*)`\Z")
 
 
@@ -71,6 +75,23 @@ def read_options(
         return None
 
 
+def mistake_in(kind: type, path: str, message: str) -> ConfigMistake:
+    """
+    Make a mistake of what the author of a hook says of its options.
+
+    @param kind: what the options are.
+    @param path: the table's path.
+    @param message: may begin with a key and a colon: it belongs to the path then.
+    """
+    placed = _KEYED.match(message)
+    if placed is not None:
+        fields = msgspec.structs.fields(kind)
+        if placed["key"] in {field.encode_name for field in fields}:
+            path = join(path, placed["key"]) + placed["rest"]
+            message = placed["message"]
+    return ConfigMistake(path, " ".join(message.split()))
+
+
 def _path_reader(directory: Path) -> Callable[[type, Any], Any]:
     """
     Make what msgspec calls for a type that it does not know.
@@ -109,6 +130,8 @@ def _mistake(
         return ConfigMistake(join(path, field["key"]), words)
     if message.startswith(("Expected ", "Invalid enum value ")):
         message = _reworded(kind, value) or message
+    elif isinstance(kind, inspect.StructType):
+        return mistake_in(kind.cls, path, message)
     return ConfigMistake(path, " ".join(message.split()))
 
 
