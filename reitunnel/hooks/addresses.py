@@ -15,6 +15,7 @@ from zope.interface import Interface, directlyProvides, implementer
 
 from reitunnel.errors import Code, Refused
 from reitunnel.hooks.networks import Network, NetworkSet, host_of, parse_network
+from reitunnel.hooks.options import FilePath
 from reitunnel.interfaces import (
     IClientHook,
     IHookFactory,
@@ -40,8 +41,8 @@ class AddressLists(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
 
     allow: Networks | None = None
     deny: Networks | None = None
-    allow_file: str | None = None
-    deny_file: str | None = None
+    allow_file: FilePath | None = None
+    deny_file: FilePath | None = None
 
     def __post_init__(self) -> None:
         values = [getattr(self, name) for name in self.__struct_fields__]
@@ -52,10 +53,6 @@ class AddressLists(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
         for name in ("allow", "deny"):
             for index, text in enumerate(getattr(self, name) or ()):
                 _checked(text, f"{name}[{index}]")
-        for name in ("allow_file", "deny_file"):
-            file = getattr(self, name)
-            if file is not None and not Path(file).is_absolute():
-                raise ValueError(f'{name}: expected an absolute path, got "{file}"')
 
 
 class AddressOptions(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):

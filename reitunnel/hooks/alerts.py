@@ -18,6 +18,7 @@ from zope.interface import implementer
 
 from reitunnel.hooks.alert_sender import AlertSender
 from reitunnel.hooks.metric_rows import OTHER
+from reitunnel.hooks.options import FilePath
 from reitunnel.hooks.posting import Poster, check_url
 from reitunnel.interfaces import (
     IBackgroundHook,
@@ -65,8 +66,8 @@ class AlertsOptions(Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
     source: str = "reitunnel"
     timeout: Annotated[float, Meta(ge=0.1, le=60.0)] = 10.0
     attempts: Annotated[int, Meta(ge=1, le=20)] = 5
-    token_file: str | None = None
-    ca: str | None = None
+    token_file: FilePath | None = None
+    ca: FilePath | None = None
     insecure_plaintext: bool = False
 
     def __post_init__(self) -> None:

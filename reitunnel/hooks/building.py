@@ -6,6 +6,7 @@ of it, and then built.
 from __future__ import annotations
 
 from collections.abc import Callable, Container, Mapping, Sequence
+from pathlib import Path
 from types import MappingProxyType
 from typing import Any, Final
 
@@ -53,6 +54,7 @@ def build_hooks(
     *,
     factories: Mapping[str, IHookFactory] | None = None,
     kept: Mapping[int, object] = _NOTHING_KEPT,
+    directory: Path | None = None,
 ) -> list[object]:
     """
     Make the hooks of a configuration. None is made unless all their options are
@@ -64,12 +66,14 @@ def build_hooks(
     @param factories: the factories by name; those that are installed as plugins
         if L{None}.
     @param kept: by the number of a table, hooks that are there already.
+    @param directory: what paths in the tables are relative to; the working directory if
+        L{None}.
     @return: the hooks, in the order of the tables.
     @raise ConfigError: with every mistake in them.
     """
     if factories is None:
         factories = load_hook_factories() if len(kept) < len(tables) else {}
-    reader = _TableReader(factories)
+    reader = _TableReader(factories, directory)
     plans = reader.plans(tables, _HOOKS_KEY, kept)
     if reader.mistakes:
         raise ConfigError(reader.mistakes)
@@ -108,7 +112,20 @@ def rebuild_hooks(
         if found is not None:
             left.remove(found)
             kept[index] = found[1]
-    return build_hooks([each.table() for each in settings], reactor, kept=kept)
+    return build_hooks(
+        [each.table() for each in settings],
+        reactor,
+        kept=kept,
+        directory=directory_of(settings),
+    )
+
+
+def directory_of(settings: Sequence[HookSettings]) -> Path | None:
+    """
+    What paths in the tables of a configuration are relative to.
+    """
+    # They all stand in one file.
+    return settings[0].directory if settings else None
 
 
 class _TableReader:
@@ -118,8 +135,14 @@ class _TableReader:
     @ivar mistakes: all that was wrong.
     """
 
-    def __init__(self, factories: Mapping[str, IHookFactory]) -> None:
+    def __init__(
+        self, factories: Mapping[str, IHookFactory], directory: Path | None
+    ) -> None:
+        """
+        @param directory: what paths are relative to.
+        """
         self.mistakes: list[ConfigMistake] = []
+        self._directory = directory
         self._factories = factories
 
     def plans(
@@ -157,7 +180,9 @@ class _TableReader:
         if factory is None:
             return None
         given.pop(WRAP_KEY, None)
-        options = read_options(factory.options, given, path, self.mistakes)
+        options = read_options(
+            factory.options, given, path, self.mistakes, self._directory
+        )
         return lambda reactor: _build(factory, options, reactor, path)
 
     def _choose(self, name: object, path: str) -> IHookFactory | None:

@@ -11,7 +11,7 @@ from typing import Any
 
 from reitunnel.config import ClientConfig, ServerConfig
 from reitunnel.errors import ConfigError, ConfigMistake, InvalidHook
-from reitunnel.hooks.building import build_hooks, rebuild_hooks
+from reitunnel.hooks.building import build_hooks, directory_of, rebuild_hooks
 from reitunnel.hooks.decisions import Strategy
 from reitunnel.hooks.manager import HookManager
 
@@ -62,7 +62,9 @@ class ConfiguredHooks:
         self._reactor = reactor
         self._settings = config.hooks
         tables = [table.table() for table in config.hooks]
-        self.built: Sequence[object] = build_hooks(tables, reactor)
+        self.built: Sequence[object] = build_hooks(
+            tables, reactor, directory=directory_of(config.hooks)
+        )
         with naming(self.built):
             for hook in (*self.built, *hooks):
                 self.manager.register(hook)

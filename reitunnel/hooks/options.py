@@ -11,7 +11,8 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from typing import Any
+from pathlib import Path
+from typing import Annotated, Any, Final
 
 import msgspec
 from msgspec import inspect
@@ -25,11 +26,22 @@ _STEP = re.compile(r"\.(?P<key>[^.\[]+)|\[(?P<index>[0-9]+)\]|\[\.{3}\]")
 _FIELD = re.compile(r"(?P<what>unknown|missing required) field `(?P<key>.*)`\Z")
 
 
+_PATH: Final = "path"
+
+FilePath = Annotated[str, msgspec.Meta(min_length=1, extra={_PATH: True})]
+"""
+The type of an option that is the path of a file: as elsewhere in the configuration, it
+is relative to the directory of the file that it stands in, and C{~} is the home
+directory. The options of a hook have it as an absolute path.
+"""
+
+
 def read_options(
     kind: type[msgspec.Struct],
     table: Mapping[str, Any],
     path: str,
     mistakes: list[ConfigMistake],
+    directory: Path | None = None,
 ) -> msgspec.Struct | None:
     """
     Read the options of one hook.
@@ -40,8 +52,11 @@ def read_options(
     @param table: the keys of the table.
     @param path: the table's path.
     @param mistakes: every mistake found is added here.
+    @param directory: what each L{FilePath} is relative to; the working directory if
+        L{None}.
     @return: the options, or L{None} if there is a mistake.
     """
+    table = _with_paths(inspect.type_info(kind), table, directory or Path.cwd())
     fields = {field.encode_name: field for field in msgspec.structs.fields(kind)}
     before = len(mistakes)
     for key, value in table.items():
@@ -65,6 +80,30 @@ def read_options(
         # Each key is right by itself: it is the Struct's own check that fails.
         mistakes.append(_mistake(error, inspect.type_info(kind), table, path))
         return None
+
+
+def _with_paths(kind: inspect.Type, value: Any, directory: Path) -> Any:
+    """
+    Make each L{FilePath} in a value absolute. What is of another type than it should be
+    is left as it is.
+    """
+    match kind:
+        case inspect.Metadata():
+            if isinstance(value, str) and value and (kind.extra or {}).get(_PATH):
+                return str(directory / Path(value).expanduser())
+            return _with_paths(kind.type, value, directory)
+        case inspect.UnionType():
+            for each in kind.types:
+                value = _with_paths(each, value, directory)
+        case inspect.StructType() if isinstance(value, Mapping):
+            types = {field.encode_name: field.type for field in kind.fields}
+            return {
+                key: _with_paths(types[key], item, directory) if key in types else item
+                for key, item in value.items()
+            }
+        case inspect.CollectionType() if isinstance(value, list | tuple):
+            return [_with_paths(kind.item_type, item, directory) for item in value]
+    return value
 
 
 def _mistake(

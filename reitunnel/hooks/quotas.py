@@ -19,6 +19,7 @@ from zope.interface import Interface, directlyProvides, implementer
 
 from reitunnel.errors import Code, QuotaFileError, Refused
 from reitunnel.hooks.client_rules import ClientGroup, ClientRules
+from reitunnel.hooks.options import FilePath
 from reitunnel.hooks.threads import Threads, WorkerThreads
 from reitunnel.hooks.usage import Usage, UsageBook, check_writable, read_usage
 from reitunnel.hooks.usage_saving import UsageSaving
@@ -68,18 +69,14 @@ class QuotaOptions(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
 
     @ivar rules: the first whose C{clients} match decides; a client that none matches
         may use what it likes.
-    @ivar file: an absolute path: where what was used today is kept over a restart.
+    @ivar file: where what was used today is kept over a restart.
         Without it, counting begins anew then.
     @ivar save_interval: the time between two writes of the file, in seconds.
     """
 
     rules: Annotated[tuple[QuotaRule, ...], Meta(min_length=1)]
-    file: str | None = None
+    file: FilePath | None = None
     save_interval: Annotated[float, Meta(ge=1, le=3600)] = 60.0
-
-    def __post_init__(self) -> None:
-        if self.file is not None and not Path(self.file).is_absolute():
-            raise ValueError(f'file: expected an absolute path, got "{self.file}"')
 
 
 class QuotaHook:

@@ -13,6 +13,7 @@ from twisted.plugin import IPlugin
 from zope.interface import Interface, directlyProvides, implementer
 
 from reitunnel.errors import Code, Refused, Undecided
+from reitunnel.hooks.options import FilePath
 from reitunnel.hooks.posting import Poster, PostFailed, check_url
 from reitunnel.hooks.remote_messages import (
     Answer,
@@ -74,8 +75,8 @@ class RemotePolicyOptions(
     fail_open: bool = False
     connections: Annotated[int, Meta(ge=1, le=1000)] = 10
     max_pending: Annotated[int, Meta(ge=1, le=100_000)] = 1000
-    token_file: str | None = None
-    ca: str | None = None
+    token_file: FilePath | None = None
+    ca: FilePath | None = None
     insecure_plaintext: bool = False
 
     def __post_init__(self) -> None:

@@ -41,7 +41,8 @@ SIDES: Mapping[str, type[msgspec.Struct]] = {
 TOP = "Top of the file"
 
 # What is not a table of one Struct: hooks take keys of their own.
-FREE_KEYS = {("[[hooks]]", "options")}
+# What is no key: the other keys of the table, and where its file is.
+FREE_KEYS = {("[[hooks]]", "options"), ("[[hooks]]", "directory")}
 
 
 @dataclass(frozen=True)
@@ -312,7 +313,7 @@ def missing_keys(kind: type, table: Mapping[str, Any], path: str = "") -> set[st
                     missing |= missing_keys(inner, each, f"{here}.")
             case _ if value is None:
                 missing.add(here)
-    return missing - {"hooks.options"}
+    return missing - {"hooks.options", "hooks.directory"}
 
 
 def flat(table: Mapping[str, Any], path: str = "") -> dict[str, Any]:

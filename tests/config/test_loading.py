@@ -15,7 +15,6 @@ from twisted.trial.unittest import SynchronousTestCase
 from reitunnel.config import (
     ClientConfig,
     ClientPolicy,
-    HookSettings,
     PortRange,
     Secret,
     ServerConfig,
@@ -127,10 +126,11 @@ class ServerTests(LoadingTestCase):
         self.assertEqual((1.0, 0.0), (config.timeouts.hook, config.timeouts.drain))
         self.assertIsInstance(config.timeouts.hook, float)
         self.assertFalse(config.tuning.nodelay)
+        [hook] = config.hooks
         self.assertEqual(
-            (HookSettings(name="logging", options={"sample": 3, "inner": {"a": [1]}}),),
-            config.hooks,
+            ("logging", {"sample": 3, "inner": {"a": [1]}}), (hook.name, hook.options)
         )
+        self.assertIsNotNone(hook.directory)
 
     def test_without_a_file(self) -> None:
         config = load_server_config(
