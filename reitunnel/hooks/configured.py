@@ -41,17 +41,12 @@ class ConfiguredHooks:
     @ivar built: those of the configuration, in order.
     """
 
-    def __init__(
-        self,
-        reactor: Any,
-        config: ServerConfig | ClientConfig,
-        hooks: Iterable[object] = (),
-    ) -> None:
+    def __init__(self, reactor: Any, config: ServerConfig | ClientConfig) -> None:
         """
+        Make the hooks of the first configuration, which L{register} registers.
+
         @param reactor: an C{IReactorTime} and C{IReactorCore}.
-        @param hooks: those that are given in code.
-        @raise ConfigError: when a hook's options are wrong, or it cannot be registered.
-        @raise InvalidHook: when one of C{hooks} is none.
+        @raise ConfigError: when a hook's options are wrong.
         """
         self.manager = HookManager(
             reactor,
@@ -65,6 +60,15 @@ class ConfiguredHooks:
         self.built: Sequence[object] = build_hooks(
             tables, reactor, directory=directory_of(config.hooks)
         )
+
+    def register(self, hooks: Iterable[object]) -> None:
+        """
+        Register what was made.
+
+        @param hooks: those that are given in code.
+        @raise ConfigError: when one of the configuration cannot be registered.
+        @raise InvalidHook: when one of C{hooks} is none.
+        """
         with naming(self.built):
             for hook in (*self.built, *hooks):
                 self.manager.register(hook)

@@ -12,7 +12,12 @@ from twisted.internet.interfaces import IReactorTime
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
-from reitunnel.errors import HookTimeout, QuotaFileError, Undecided
+from reitunnel.errors import (
+    AuditTrailError,
+    HookTimeout,
+    QuotaFileError,
+    Undecided,
+)
 from reitunnel.hooks.calls import CALL_FAILURES, Notification, misuse
 from reitunnel.hooks.decisions import raised_by
 from reitunnel.hooks.statistics import Tally
@@ -160,7 +165,7 @@ class Reports:
         if failure.check(Undecided) is not None:
             # The hook says why, and need not say so each time.
             return
-        if failure.check(HookTimeout, QuotaFileError) is not None:
+        if failure.check(HookTimeout, AuditTrailError, QuotaFileError) is not None:
             # It is no defect, and its text says it all.
             _log.error(
                 "{error}", error=failure.value, hook=tally.hook, event=tally.event

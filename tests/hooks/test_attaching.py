@@ -14,7 +14,7 @@ from twisted.logger import LogLevel, capturedLogs
 from twisted.trial.unittest import SynchronousTestCase
 from zope.interface import implementer
 
-from reitunnel import ConfigError
+from reitunnel import ClientConfig, ConfigError, ServerConfig
 from reitunnel.config import HookSettings
 from reitunnel.hooks import ConfiguredHooks, building
 from reitunnel.interfaces import IHookFactory, IHookHost
@@ -62,6 +62,10 @@ def exit_quietly(self: object, options: NoOptions, reactor: object) -> object:
 TABLES = (HookSettings(name="calm"), HookSettings(name="moody"))
 
 
+def register(config: ServerConfig | ClientConfig) -> None:
+    ConfiguredHooks(Clock(), config).register(())
+
+
 class AttachingTests(SynchronousTestCase):
     """
     It is one line for people, with the key. Where it fell over is for its author.
@@ -78,9 +82,7 @@ class AttachingTests(SynchronousTestCase):
     def test_start(self) -> None:
         for config in (server_config(hooks=TABLES), client_config(hooks=TABLES)):
             with capturedLogs() as events:
-                error = self.assertRaises(
-                    ConfigError, ConfiguredHooks, Clock(), config, ()
-                )
+                error = self.assertRaises(ConfigError, register, config)
             self.check_error(error)
             [said] = events
             self.assertIs(LogLevel.debug, said["log_level"])
@@ -92,9 +94,7 @@ class AttachingTests(SynchronousTestCase):
         A hook that exits instead does not end the program without a word.
         """
         self.patch(MoodyFactory, "build", exit_quietly)
-        error = self.assertRaises(
-            ConfigError, ConfiguredHooks, Clock(), server_config(hooks=TABLES), ()
-        )
+        error = self.assertRaises(ConfigError, register, server_config(hooks=TABLES))
         self.check_error(error, "SystemExit: bye")
         self.flushLoggedErrors(SystemExit)
 
@@ -106,9 +106,7 @@ class AttachingTests(SynchronousTestCase):
             HookSettings(name="calm"),
             HookSettings(name="calm", options={"wrap": {"queue": 1000}}),
         )
-        error = self.assertRaises(
-            ConfigError, ConfiguredHooks, Clock(), server_config(hooks=tables), ()
-        )
+        error = self.assertRaises(ConfigError, register, server_config(hooks=tables))
         self.check_error(error, "BackgroundHook#2 needs a reactor that has threads")
 
     def test_reload(self) -> None:
