@@ -284,9 +284,25 @@ class HintTests(ChecklistTestCase):
         More threads than are of use.
         """
         self.assertEqual([], self.hook_hints({"wrap": {"queue": 1, "workers": 8}}))
-        for wrap in ({"workers": 9}, [{"sample": 2}, {"workers": 9}]):
+        for wrap, key in (
+            ({"workers": 9}, "hooks[0].wrap.workers"),
+            ([{"sample": 2}, {"workers": 9}], "hooks[0].wrap[1].workers"),
+        ):
             [advice] = self.hook_hints({"wrap": wrap})
-            self.assertEqual("hooks[0].wrap.workers", advice.key)
+            self.assertEqual(key, advice.key)
+
+    def test_combined(self) -> None:
+        """
+        Hooks inside of another one are looked at too.
+        """
+        start = '[[hooks]]\nname = "combined"\n'
+        logging = '[[hooks.hooks]]\nname = "logging"\n'
+        self.assertEqual([], self.server(start + logging))
+        sampled = f"{logging}sample = 2\n"
+        self.assertEqual(
+            ["hooks[0].hooks[1].sample"], self.server(start + logging + sampled)
+        )
+        self.assertEqual([], self.server(f"{start}wrap.aggregate = 2.0\n{sampled}"))
 
     def hook_hints(self, options: dict[str, Any]) -> list[Advice]:
         """
