@@ -50,7 +50,7 @@ class AuditCase(SynchronousTestCase):
     def setUp(self) -> None:
         directory = Path(self.mktemp()).absolute()
         directory.mkdir()
-        self.path = directory / "audit.jsonl"
+        self.path = directory.absolute() / "audit.jsonl"
         self.clock = Clock()
         self.threads = ManualThreads()
         self.hook = self.make()
