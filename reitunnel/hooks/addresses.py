@@ -15,7 +15,6 @@ from zope.interface import Interface, directlyProvides, implementer
 
 from reitunnel.errors import Code, Refused
 from reitunnel.hooks.networks import Network, NetworkSet, host_of, parse_network
-from reitunnel.hooks.options import FilePath
 from reitunnel.interfaces import (
     IClientHook,
     IRestrictedHookFactory,

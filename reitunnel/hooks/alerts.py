@@ -19,7 +19,6 @@ from zope.interface import implementer
 
 from reitunnel.hooks.alert_sender import AlertSender
 from reitunnel.hooks.metric_rows import OTHER
-from reitunnel.hooks.options import FilePath
 from reitunnel.hooks.posting import Poster, check_url
 from reitunnel.interfaces import (
     IBackgroundHook,

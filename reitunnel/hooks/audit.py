@@ -20,7 +20,6 @@ from reitunnel.hooks.audit_chain import BrokenRecord
 from reitunnel.hooks.audit_file import AuditFile, Fsync
 from reitunnel.hooks.audit_writer import AuditPen, AuditTerms, AuditWriter
 from reitunnel.hooks.facts import session_facts, shown, stream_facts, tunnel_facts
-from reitunnel.hooks.options import FilePath
 from reitunnel.hooks.threads import Threads
 from reitunnel.interfaces import (
     Decision,

@@ -106,7 +106,6 @@ def hook_mistakes(
         reader = _TableReader(factories, _directory(settings), side)
     except ConfigError as error:
         return error.mistakes
-    reader = _TableReader(factories, directory_of(settings))
     reader.plans([each.table() for each in settings], _HOOKS_KEY)
     return reader.mistakes
 
@@ -168,7 +167,6 @@ class _TableReader:
         @param side: whose configuration it is.
         """
         self.mistakes: list[ConfigMistake] = []
-        self._directory = directory
         self._factories = factories
         self._directory = directory
         self._restrictions = Restrictions(side)

@@ -17,7 +17,6 @@ from reitunnel.errors import Code
 from reitunnel.hooks.facts import shown
 from reitunnel.hooks.metric_rows import OTHER, Durations, Kinds, Row, Rows
 from reitunnel.hooks.metrics_export import Exporter
-from reitunnel.hooks.options import FilePath
 from reitunnel.interfaces import (
     IBackgroundHook,
     IClientHook,

@@ -30,16 +30,6 @@ _KEYED = re.compile(
 _FIELD = re.compile(r"(?P<what>unknown|missing required) field `(?P<key>.*)`\Z")
 
 
-_PATH: Final = "path"
-
-FilePath = Annotated[str, msgspec.Meta(min_length=1, extra={_PATH: True})]
-"""
-The type of an option that is the path of a file: as elsewhere in the configuration, it
-is relative to the directory of the file that it stands in, and C{~} is the home
-directory. The options of a hook have it as an absolute path.
-"""
-
-
 def read_options(
     kind: type[msgspec.Struct],
     table: Mapping[str, Any],

@@ -19,7 +19,6 @@ from zope.interface import Interface, directlyProvides, implementer
 
 from reitunnel.errors import Code, QuotaFileError, Refused
 from reitunnel.hooks.client_rules import ClientGroup, ClientRules
-from reitunnel.hooks.options import FilePath
 from reitunnel.hooks.threads import Threads, WorkerThreads
 from reitunnel.hooks.usage import Usage, UsageBook, check_writable, read_usage
 from reitunnel.hooks.usage_saving import UsageSaving

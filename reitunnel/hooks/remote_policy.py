@@ -14,7 +14,6 @@ from twisted.plugin import IPlugin
 from zope.interface import Interface, directlyProvides, implementer
 
 from reitunnel.errors import Code, Refused, Undecided
-from reitunnel.hooks.options import FilePath
 from reitunnel.hooks.posting import Poster, PostFailed, check_url
 from reitunnel.hooks.remote_messages import (
     Answer,

@@ -5,14 +5,13 @@ docs/performance.md has the reasons.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from typing import Any, Final
+from collections.abc import Iterator
+from typing import Final
 
 from reitunnel.config import ClientConfig, ServerConfig, parse_link_address
-from reitunnel.config.settings import Tuning
-from reitunnel.hooks import CombinedHook, HookManager, HookWrapper
+from reitunnel.config.settings import HookSettings, Tuning
+from reitunnel.hooks import HookManager
 from reitunnel.hooks.calls import wants
-from reitunnel.hooks.plugins import COMBINED
 from reitunnel.hooks.wraps import WRAP_KEY
 from reitunnel.service.advice import Advice, hint
 from reitunnel.service.hook_tables import hook_tables
@@ -55,8 +54,7 @@ def server_hints(
             "tuning.switch_after",
             "streams stay long on the control link, which is slower in bulk",
         )
-    tables = [table.table() for table in config.hooks]
-    yield from _hooks(tables, hooks.hooks, machine)
+    yield from _hooks(config.hooks, hooks, machine)
     yield from _log_level(config.log_level)
 
 
@@ -78,8 +76,7 @@ def client_hints(
         yield hint("carrier", '"mux" is slower in bulk than "auto"')
     elif config.pool_size == 0:
         yield hint("pool_size", "with 0 every stream stays on the control link")
-    tables = [table.table() for table in config.hooks]
-    yield from _hooks(tables, hooks.hooks, machine)
+    yield from _hooks(config.hooks, hooks, machine)
     yield from _log_level(config.log_level)
 
 
@@ -115,11 +112,7 @@ def _tuning(tuning: Tuning) -> Iterator[Advice]:
 
 
 def _hooks(
-    tables: Iterable[Mapping[str, Any]],
-    hooks: Iterable[object],
-    machine: Machine,
-    inside: str = "",
-    wrapped: bool = False,
+    tables: tuple[HookSettings, ...], hooks: HookManager, machine: Machine
 ) -> Iterator[Advice]:
     for table in hook_tables(tables, hooks.hooks):
         told = any(wants(table.hook, event) for event in _DATA) and not table.wrapped

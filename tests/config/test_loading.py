@@ -15,6 +15,7 @@ from twisted.trial.unittest import SynchronousTestCase
 from reitunnel.config import (
     ClientConfig,
     ClientPolicy,
+    HookSettings,
     PortRange,
     Secret,
     ServerConfig,
@@ -126,7 +127,6 @@ class ServerTests(LoadingTestCase):
         self.assertEqual((1.0, 0.0), (config.timeouts.hook, config.timeouts.drain))
         self.assertIsInstance(config.timeouts.hook, float)
         self.assertFalse(config.tuning.nodelay)
-        [hook] = config.hooks
         self.assertEqual(
             (
                 HookSettings(
@@ -137,7 +137,6 @@ class ServerTests(LoadingTestCase):
             ),
             config.hooks,
         )
-        self.assertIsNotNone(hook.directory)
 
     def test_without_a_file(self) -> None:
         config = load_server_config(

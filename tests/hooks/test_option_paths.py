@@ -17,7 +17,7 @@ from zope.interface import implementer
 
 from reitunnel.config import load_server_config
 from reitunnel.errors import ConfigError
-from reitunnel.hooks import BaseHook, build_hooks
+from reitunnel.hooks import BaseHook, build_hooks, load_hook_factories
 from reitunnel.hooks.configured import ConfiguredHooks
 from reitunnel.interfaces import IHookFactory
 
@@ -177,3 +177,12 @@ class BuiltInHookTests(SynchronousTestCase):
                 ConfigError, self.build, "[[hooks]]\n" + table("''")
             )
             self.assertIn(f'hooks[0].{key}: expected a path, got ""', str(error))
+
+    def test_all_are_paths(self) -> None:
+        """
+        No option that is called a file is any text.
+        """
+        for factory in load_hook_factories().values():
+            for name, kind in factory.options.__annotations__.items():
+                if name == "ca" or name.endswith("file"):
+                    self.assertIn("Path", str(kind), f"{factory.name}.{name}")

@@ -155,7 +155,8 @@ class BrokenPluginTests(CheckTestCase):
         self.patch(plugins, "__path__", [*plugins.__path__, str(directory)])
         self.line = (
             "risk: hooks: plugin twisted.plugins.broken_for_test is left out: it "
-            "cannot be loaded: ModuleNotFoundError: No module named 'nothing_of_the_kind'"
+            "cannot be loaded: ModuleNotFoundError: No module named "
+            "'nothing_of_the_kind'"
         )
 
     def test_without_mistakes(self) -> None:
