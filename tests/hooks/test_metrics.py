@@ -294,6 +294,29 @@ class CountingTests(SynchronousTestCase):
         self.assertEqual((0, 1, 1), tuple(buckets[b,] for b in ("1.0", "10.0", "+Inf")))
         self.assertEqual(5, found["reitunnel_stream_seconds_sum"][()])
 
+    def test_names_are_escaped(self) -> None:
+        name = 'with "quotes", a \\ and a\nline'
+        self.open(self.connect(name))
+        found = self.families()
+        self.assertEqual(1, found["reitunnel_client_open"][(f"token:web/{name}",)])
+
+    def test_heads(self) -> None:
+        """
+        Each metric has a type and a word of help, and all of them stand together.
+        """
+        self.open(self.connect())
+        types = {
+            family.name: (family.type, bool(family.documentation))
+            for family in text_string_to_metric_families(
+                self.hook.exposition().decode()
+            )
+        }
+        for of in ("tunnel", "client"):
+            self.assertEqual(("counter", True), types[f"reitunnel_{of}_bytes"])
+            self.assertEqual(("counter", True), types[f"reitunnel_{of}_streams"])
+            self.assertEqual(("gauge", True), types[f"reitunnel_{of}_open_streams"])
+            self.assertEqual(("gauge", True), types[f"reitunnel_{of}_open"])
+
     def test_addresses(self) -> None:
         tunnel = self.open(self.connect())
         tunnel.address = IPv6Address("TCP", "2001:db8::1", 6000)
