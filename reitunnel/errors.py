@@ -186,7 +186,7 @@ class CertificateError(TransportError):
 class Refused(ReitunnelError):
     """
     Raised by a hook to refuse. Its message is sent to the peer, so it is for
-    people on both sides; any other exception refuses too, but its text stays
+    people on both sides; any other exception refuses for now, and its text stays
     in the log.
 
     @ivar passing: whether the same may well be allowed later. Then a client asks
@@ -205,9 +205,33 @@ class Refused(ReitunnelError):
         return Code.LIMIT if self.passing else Code.REFUSED
 
 
+class Undecided(Refused):
+    """
+    Raised by a hook that cannot decide for now: what it needs gives no answer. That
+    refuses, and is passing. It counts as a failure of the hook, which is left to say
+    the cause in the log.
+    """
+
+    def __init__(self, message: str = "") -> None:
+        super().__init__(message, passing=True)
+
+    @property
+    def code(self) -> Code:
+        """
+        What the peer is told: L{Code.INTERNAL}.
+        """
+        return Code.INTERNAL
+
+
 class HookTimeout(ReitunnelError):
     """
-    A hook did not decide in time. The decision counts as a refusal.
+    A hook did not decide in time. The decision counts as a refusal for now.
+    """
+
+
+class QuotaFileError(ReitunnelError):
+    """
+    What is counted against quotas cannot be saved. Its text is one line for people.
     """
 
 
@@ -227,7 +251,11 @@ class AuditTrailError(ReitunnelError):
 class InvalidHook(ReitunnelError):
     """
     An object that cannot be registered as a hook, or that is not registered.
+
+    @ivar hook: which object, where that is known.
     """
+
+    hook: object | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -172,7 +172,9 @@ class Reader:
             options = {key: value[key] for key in value if key != "name"}
             hook = self._struct(kind.cls, named, path)
             if isinstance(hook, HookSettings):
-                return msgspec.structs.replace(hook, options=options)
+                return msgspec.structs.replace(
+                    hook, options=options, directory=self._origin.directory_of(path)
+                )
             return hook
         return self._struct(kind.cls, value, path)
 

@@ -84,10 +84,13 @@ class HookSettings(Settings, frozen=True, kw_only=True):
     @ivar name: the name of the L{reitunnel.interfaces.IHookFactory}.
     @ivar options: the other keys of the table, not yet validated: the factory's
         C{options} Struct says what they may be.
+    @ivar directory: what paths in them are relative to; the working directory if
+        L{None}.
     """
 
     name: Annotated[str, Meta(min_length=1)]
     options: Mapping[str, Any] = {}
+    directory: Path | None = None
 
     def __repr__(self) -> str:
         """

@@ -9,9 +9,9 @@ from __future__ import annotations
 from reitunnel.hooks.asking import Asking, Owed, watch
 from reitunnel.hooks.base import BaseHook
 from reitunnel.hooks.building import build_hooks, hook_mistakes
-from reitunnel.hooks.calls import NOTHING_OPENED, Opened, owed_to
+from reitunnel.hooks.calls import NOTHING_OPENED, Opened, name_of_hook, owed_to
 from reitunnel.hooks.combining import CombinedHook
-from reitunnel.hooks.configured import ConfiguredHooks
+from reitunnel.hooks.configured import ConfiguredHooks, naming
 from reitunnel.hooks.data import DataSink
 from reitunnel.hooks.deciding import GIVEN_UP
 from reitunnel.hooks.decisions import Strategy
@@ -49,6 +49,8 @@ __all__ = [
     "hook_mistakes",
     "innermost",
     "load_hook_factories",
+    "name_of_hook",
+    "naming",
     "owed_to",
     "watch",
 ]

@@ -6,6 +6,7 @@ of it, and then built.
 from __future__ import annotations
 
 from collections.abc import Callable, Container, Mapping, Sequence
+from pathlib import Path
 from types import MappingProxyType
 from typing import Any, Final
 
@@ -17,7 +18,7 @@ from reitunnel.config.wording import join, shown
 from reitunnel.errors import ConfigError, ConfigMistake, InvalidHook
 from reitunnel.hooks.calls import fault, verify_hook
 from reitunnel.hooks.combining import CombinedHook
-from reitunnel.hooks.options import read_options
+from reitunnel.hooks.options import mistake_in, read_options
 from reitunnel.hooks.plugins import (
     COMBINED,
     NAME_KEY,
@@ -25,6 +26,7 @@ from reitunnel.hooks.plugins import (
     one_line,
     origin,
 )
+from reitunnel.hooks.restrictions import Restrictions
 from reitunnel.hooks.wraps import WRAP_KEY, read_wrap
 from reitunnel.interfaces import IHookFactory
 
@@ -53,6 +55,8 @@ def build_hooks(
     *,
     factories: Mapping[str, IHookFactory] | None = None,
     kept: Mapping[int, object] = _NOTHING_KEPT,
+    directory: Path | None = None,
+    side: str | None = None,
 ) -> list[object]:
     """
     Make the hooks of a configuration. None is made unless all their options are
@@ -64,12 +68,16 @@ def build_hooks(
     @param factories: the factories by name; those that are installed as plugins
         if L{None}.
     @param kept: by the number of a table, hooks that are there already.
+    @param directory: what paths in the tables are relative to; the working directory
+        if L{None}.
+    @param side: whose hooks they are, C{"server"} or C{"client"}; L{None} if that is of
+        no matter.
     @return: the hooks, in the order of the tables.
     @raise ConfigError: with every mistake in them.
     """
     if factories is None:
         factories = load_hook_factories() if len(kept) < len(tables) else {}
-    reader = _TableReader(factories)
+    reader = _TableReader(factories, directory, side)
     plans = reader.plans(tables, _HOOKS_KEY, kept)
     if reader.mistakes:
         raise ConfigError(reader.mistakes)
@@ -85,12 +93,17 @@ def build_hooks(
     return [hooks[index] for index in range(len(tables))]
 
 
-def hook_mistakes(settings: Sequence[HookSettings]) -> Sequence[ConfigMistake]:
+def hook_mistakes(
+    settings: Sequence[HookSettings], side: str
+) -> Sequence[ConfigMistake]:
     """
     Find the mistakes in tables that can be found without building hooks of them.
+
+    @param side: whose hooks they are, C{"server"} or C{"client"}.
     """
     try:
-        reader = _TableReader(load_hook_factories() if settings else {})
+        factories = load_hook_factories() if settings else {}
+        reader = _TableReader(factories, _directory(settings), side)
     except ConfigError as error:
         return error.mistakes
     reader.plans([each.table() for each in settings], _HOOKS_KEY)
@@ -102,6 +115,7 @@ def rebuild_hooks(
     hooks: Sequence[object],
     settings: Sequence[HookSettings],
     reactor: IReactorCore,
+    side: str | None = None,
 ) -> list[object]:
     """
     Make the hooks of another configuration. A table that has not changed keeps its
@@ -110,6 +124,7 @@ def rebuild_hooks(
     @param former: the tables so far.
     @param hooks: their hooks.
     @param settings: the tables from now on.
+    @param side: whose hooks they are, C{"server"} or C{"client"}.
     @return: the hooks, in the order of the tables.
     @raise ConfigError: with every mistake in them.
     """
@@ -120,7 +135,18 @@ def rebuild_hooks(
         if found is not None:
             left.remove(found)
             kept[index] = found[1]
-    return build_hooks([each.table() for each in settings], reactor, kept=kept)
+    return build_hooks(
+        [each.table() for each in settings],
+        reactor,
+        kept=kept,
+        directory=_directory(settings),
+        side=side,
+    )
+
+
+def _directory(settings: Sequence[HookSettings]) -> Path | None:
+    # They are of one file.
+    return settings[0].directory if settings else None
 
 
 class _TableReader:
@@ -130,9 +156,20 @@ class _TableReader:
     @ivar mistakes: all that was wrong.
     """
 
-    def __init__(self, factories: Mapping[str, IHookFactory]) -> None:
+    def __init__(
+        self,
+        factories: Mapping[str, IHookFactory],
+        directory: Path | None = None,
+        side: str | None = None,
+    ) -> None:
+        """
+        @param directory: what paths are relative to.
+        @param side: whose configuration it is.
+        """
         self.mistakes: list[ConfigMistake] = []
         self._factories = factories
+        self._directory = directory
+        self._restrictions = Restrictions(side)
 
     def plans(
         self,
@@ -146,6 +183,12 @@ class _TableReader:
         @param kept: the numbers of those to leave out.
         @return: by the numbers of the tables, those that can be read.
         """
+        known = len(self.mistakes)
+        for index, table in enumerate(tables):
+            if index in kept:
+                # It has been read before, and restricts the others.
+                self._plan(table, f"{path}[{index}]")
+        del self.mistakes[known:]
         found = {
             index: self._plan(table, f"{path}[{index}]")
             for index, table in enumerate(tables)
@@ -168,8 +211,15 @@ class _TableReader:
         factory = self._choose(name, path)
         if factory is None:
             return None
+        mistake = self._restrictions.judge_side(factory, join(path, NAME_KEY))
+        if mistake is not None:
+            self.mistakes.append(mistake)
         given.pop(WRAP_KEY, None)
-        options = read_options(factory.options, given, path, self.mistakes)
+        options = read_options(
+            factory.options, given, path, self.mistakes, self._directory
+        )
+        if options is not None:
+            self.mistakes += self._restrictions.judge_files(factory, options, path)
         return lambda reactor: _build(factory, options, reactor, path)
 
     def _choose(self, name: object, path: str) -> IHookFactory | None:
@@ -230,7 +280,8 @@ def _build(
         message = f"{origin(factory)} built no hook: {error}"
         raise _CannotBuild(path, message) from error
     except ValueError as error:
-        raise _CannotBuild(path, one_line(error)) from error
+        mistake = mistake_in(factory.options, path, one_line(error))
+        raise _CannotBuild(mistake.path, mistake.message) from error
     except BaseException as error:
         fault(error)
         # The user gets one line. Where a plugin fell over is for its author.

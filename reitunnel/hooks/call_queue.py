@@ -37,6 +37,7 @@ class Question:
 
     @ivar answer: fires with what the hook returned. If it is cancelled the hook is not
         asked, or its answer does not count.
+    @ivar when_abandoned: called with this question if it is cancelled.
     """
 
     def __init__(
@@ -52,12 +53,14 @@ class Question:
         self.event = event
         self.answer: Deferred[Any] = Deferred(self._given_up)
         self.abandoned = False
+        self.when_abandoned: Callable[[Question], object] = lambda question: None
         self._method = method
         self._subject = subject
         self._allowed_late = allowed_late
 
     def _given_up(self, answer: Deferred[Any]) -> None:
         self.abandoned = True
+        self.when_abandoned(self)
 
     def ask(self) -> tuple[object, BaseException | None, float]:
         """
@@ -95,7 +98,8 @@ class CallQueue:
 
     Calls of one lane are made in order, one at a time. With one worker there is one
     lane. Of data and error events, and of closes, so many may wait each, so that a
-    flood of data costs no close; what is above that is dropped and reported.
+    flood of data costs no close; what is above that is dropped and reported. A close
+    that is owed for an open is never dropped.
 
     @ivar used: whether there can be any calls.
     @ivar decides: whether there can be decisions.
@@ -115,7 +119,8 @@ class CallQueue:
         self._threads: Threads | None = None
         self._lanes = Lanes()
         self._last: list[Call] = []
-        self._questions: deque[Question] = deque()
+        # In order. Those that are given up are taken out from anywhere.
+        self._questions: dict[Question, None] = {}
         self._frequent = 0
         self._rare = 0
         self._busy = 0
@@ -135,11 +140,12 @@ class CallQueue:
         if self._lanes:
             self._begin_soon()
 
-    def put(self, lane: object, call: Call) -> None:
+    def put(self, lane: object, call: Call, *, owed: bool = False) -> None:
         """
         Put a call at the end.
 
         @param lane: in the order of which other calls.
+        @param owed: whether it must not be dropped.
         """
         event = call[0]
         if event in _DATA or event == "on_error":
@@ -148,7 +154,7 @@ class CallQueue:
                 return
             self._frequent += 1
         else:
-            if self._rare >= self.capacity:
+            if self._rare >= self.capacity and not owed:
                 self._drop(event, 1)
                 return
             self._rare += 1
@@ -170,7 +176,8 @@ class CallQueue:
         """
         Ask for a decision, before all that wait.
         """
-        self._questions.append(question)
+        self._questions[question] = None
+        question.when_abandoned = self._forget
         self._begin()
         return question.answer
 
@@ -186,6 +193,10 @@ class CallQueue:
         self._begin()
         self._look_whether_idle()
         return drained
+
+    def _forget(self, question: Question) -> None:
+        self._questions.pop(question, None)
+        self._look_whether_idle()
 
     def _drop(self, event: str, count: int) -> None:
         if self._host is not None:
@@ -208,9 +219,9 @@ class CallQueue:
         self._look_whether_stuck()
         questions = self._questions
         while questions and self._busy < self.workers:
-            question = questions.popleft()
-            if not question.abandoned:
-                self._run(question.ask, partial(self._answered, question))
+            question = next(iter(questions))
+            del questions[question]
+            self._run(question.ask, partial(self._answered, question))
         # One is kept for decisions, if there can be any.
         most = self.workers - 1 if self.decides and self.workers > 1 else self.workers
         while self._lanes.ready and self._busy < most:

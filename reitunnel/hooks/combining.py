@@ -25,6 +25,7 @@ from reitunnel.hooks.calls import (
 from reitunnel.hooks.deciding import GIVEN_UP
 from reitunnel.hooks.decisions import (
     Strategy,
+    code_of_end,
     deferred_from,
     not_none,
     raised_by,
@@ -249,8 +250,9 @@ class CombinedHook(HookWrapper):
             self._take_back(event, allowed, subject, Code.ABORTED, GIVEN_UP)
             raise
         except BaseException as error:
-            reason = str(refusal(event, [error], Strategy.STOP_ON_ERROR))
-            self._take_back(event, allowed, subject, Code.REFUSED, reason)
+            refused = refusal(event, [error], Strategy.STOP_ON_ERROR)
+            code = code_of_end(refused)
+            self._take_back(event, allowed, subject, code, str(refused))
             raise
 
     def _take_back(

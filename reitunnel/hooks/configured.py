@@ -5,13 +5,32 @@ that are given in code.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any
 
 from reitunnel.config import ClientConfig, ServerConfig
-from reitunnel.hooks.building import build_hooks, rebuild_hooks
+from reitunnel.errors import ConfigError, ConfigMistake, InvalidHook
+from reitunnel.hooks.building import rebuild_hooks
 from reitunnel.hooks.decisions import Strategy
 from reitunnel.hooks.manager import HookManager
+
+
+@contextmanager
+def naming(hooks: Sequence[object]) -> Iterator[None]:
+    """
+    Name the table of a hook that cannot be registered.
+
+    @param hooks: those of the configuration, in order.
+    """
+    try:
+        yield
+    except InvalidHook as error:
+        for index, hook in enumerate(hooks):
+            if hook is error.hook:
+                mistake = ConfigMistake(f"hooks[{index}]", str(error))
+                raise ConfigError([mistake]) from error
+        raise
 
 
 class ConfiguredHooks:
@@ -37,18 +56,22 @@ class ConfiguredHooks:
         )
         self._reactor = reactor
         self._settings = config.hooks
-        tables = [table.table() for table in config.hooks]
-        self.built: Sequence[object] = build_hooks(tables, reactor)
+        self._side = "server" if isinstance(config, ServerConfig) else "client"
+        self.built: Sequence[object] = rebuild_hooks(
+            (), (), config.hooks, reactor, self._side
+        )
 
     def register(self, hooks: Iterable[object]) -> None:
         """
         Register what was made.
 
         @param hooks: those that are given in code.
+        @raise ConfigError: when one that was made cannot be registered.
         @raise InvalidHook: when one of C{hooks} is none.
         """
-        for hook in (*self.built, *hooks):
-            self.manager.register(hook)
+        with naming(self.built):
+            for hook in (*self.built, *hooks):
+                self.manager.register(hook)
 
     def rebuilt(self, config: ServerConfig | ClientConfig) -> Sequence[object]:
         """
@@ -57,7 +80,9 @@ class ConfiguredHooks:
 
         @raise ConfigError: when a hook's options are wrong.
         """
-        return rebuild_hooks(self._settings, self.built, config.hooks, self._reactor)
+        return rebuild_hooks(
+            self._settings, self.built, config.hooks, self._reactor, self._side
+        )
 
     def become(
         self, config: ServerConfig | ClientConfig, hooks: Sequence[object]
@@ -66,9 +91,10 @@ class ConfiguredHooks:
         Take over another configuration, or nothing of it.
 
         @param hooks: what L{rebuilt} made of it.
-        @raise InvalidHook: when one cannot be registered.
+        @raise ConfigError: when one cannot be registered.
         """
-        self.manager.replace(self.built, hooks)
+        with naming(hooks):
+            self.manager.replace(self.built, hooks)
         self.manager.configure(
             strategy=Strategy(config.hook_strategy),
             timeout=config.timeouts.hook,

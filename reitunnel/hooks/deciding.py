@@ -11,11 +11,12 @@ from twisted.internet.defer import fail
 from twisted.internet.interfaces import IReactorTime
 from twisted.python.failure import Failure
 
-from reitunnel.errors import Code, Refused
+from reitunnel.errors import Code, Refused, Undecided
 from reitunnel.hooks.calls import Opened, PairedCalls, fault, misuse
 from reitunnel.hooks.decisions import (
     DecisionWait,
     Strategy,
+    code_of_end,
     deferred_from,
     not_none,
     raised_by,
@@ -70,10 +71,10 @@ class Deciding:
                     allowed.append(calls)
                     continue
                 errors.append(raised_by(failure))
-                if failure.check(Refused) is None:
-                    self._reports.failed(calls.opens_tally, failure)
-                else:
+                if failure.check(Refused) and not failure.check(Undecided):
                     calls.opens_tally.refusals += 1
+                else:
+                    self._reports.failed(calls.opens_tally, failure)
                 if strategy is Strategy.STOP_ON_ERROR:
                     break
         except BaseException:
@@ -82,7 +83,7 @@ class Deciding:
         if not errors:
             return asked
         refused = refusal(opens, errors, strategy)
-        self._take_back(allowed, closes, subject, Code.REFUSED, str(refused))
+        self._take_back(allowed, closes, subject, code_of_end(refused), str(refused))
         raise refused
 
     def notify(
@@ -158,11 +159,12 @@ class Deciding:
             return None
         if pending is None:
             return not_none(event, returned)
+        timeout = self.timeout
         wait = DecisionWait(
             pending,
             running=lambda: bool(getattr(returned, "cr_running", False)),
             clock=self._clock,
-            timeout=self.timeout,
+            timeout=timeout,
             hook=calls.hook,
             event=event,
             late=lambda failure: reports.failed(tally, failure),
@@ -171,7 +173,7 @@ class Deciding:
         try:
             await wait.over
         finally:
-            reports.waited(tally, self._clock.seconds() - begun, self.timeout)
+            reports.waited(tally, self._clock.seconds() - begun, timeout)
         return wait.failure
 
     def _take_back(

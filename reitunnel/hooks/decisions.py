@@ -16,7 +16,7 @@ from twisted.internet.defer import CancelledError, Deferred
 from twisted.internet.interfaces import IDelayedCall, IReactorTime
 from twisted.python.failure import Failure
 
-from reitunnel.errors import HookTimeout, Refused
+from reitunnel.errors import Code, HookTimeout, Refused, Undecided
 
 _UNTIMED: Final = nullcontext()
 
@@ -33,6 +33,12 @@ class Strategy(Enum):
     """The first refusal decides; the hooks after it are not asked."""
     COLLECT_AND_CONTINUE = "collect_and_continue"
     """Every hook is asked; the refusals are collected."""
+
+
+class NoDecision(TypeError):
+    """
+    A hook gave something that neither allows nor refuses.
+    """
 
 
 class DecisionWait:
@@ -152,7 +158,7 @@ def not_none(event: str, value: object) -> Failure | None:
         f"{event} gave a {type(value).__name__}: return None to allow, "
         "raise Refused to refuse"
     )
-    return Failure(TypeError(message))
+    return Failure(NoDecision(message))
 
 
 def deferred_from(
@@ -183,21 +189,43 @@ def refusal(event: str, errors: Sequence[BaseException], strategy: Strategy) -> 
     @param event: the method's name.
     @param errors: what the hooks raised, at least one.
     @return: a L{Refused} whose text is fit for the peer: one line, with nothing
-        in it that a hook did not mean for the peer. It is passing if all that
-        refused say so. What the hooks raised is
-        its C{__cause__}: the exception, or with
+        in it that a hook did not mean for the peer. It is passing unless one of
+        C{errors} is final, and L{Undecided} if one is the lack of an answer then. What
+        the hooks raised is its C{__cause__}: the exception, or with
         L{Strategy.COLLECT_AND_CONTINUE} an L{ExceptionGroup} of them.
     """
-    refused = Refused(
-        "; ".join(dict.fromkeys(_peer_text(error) for error in errors)),
-        passing=all(isinstance(error, Refused) and error.passing for error in errors),
-    )
+    text = "; ".join(dict.fromkeys(_peer_text(error) for error in errors))
+    if any(_is_final(error) for error in errors):
+        refused = Refused(text)
+    elif all(_is_answer(error) for error in errors):
+        refused = Refused(text, passing=True)
+    else:
+        refused = Undecided(text)
     refused.__cause__ = (
         BaseExceptionGroup(f"{event} was refused", errors)
         if strategy is Strategy.COLLECT_AND_CONTINUE
         else errors[0]
     )
     return refused
+
+
+def code_of_end(refused: Refused) -> Code:
+    """
+    What hooks that had allowed an open are told when it was refused. What nobody has
+    decided is no fault of who asked.
+    """
+    return Code.INTERNAL if isinstance(refused, Undecided) else Code.REFUSED
+
+
+def _is_final(error: BaseException) -> bool:
+    # A hook that returns False means to refuse.
+    return (isinstance(error, Refused) and not error.passing) or isinstance(
+        error, NoDecision
+    )
+
+
+def _is_answer(error: BaseException) -> bool:
+    return isinstance(error, Refused) and not isinstance(error, Undecided)
 
 
 def _peer_text(error: BaseException) -> str:

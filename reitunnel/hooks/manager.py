@@ -20,10 +20,11 @@ class HookManager(Registry):
     close. It raises L{Refused} and nothing else when a hook refuses; the
     text is fit for the peer, and the C{__cause__} is what the hook raised, or
     with L{Strategy.COLLECT_AND_CONTINUE} an L{ExceptionGroup} of what they all
-    raised. The hooks that had allowed that open have been told its close by
-    then, with L{Code.REFUSED}. The same holds, with L{Code.ABORTED}, when the
-    caller cancels the decision. So each hook sees one close for each open that
-    it allowed, whatever is registered or unregistered in between.
+    raised. It is passing unless a hook has refused for good. The hooks that had
+    allowed that open have been told its close by then, with L{Code.REFUSED}, or
+    L{Code.INTERNAL} if there was no answer. The same holds, with L{Code.ABORTED},
+    when the caller cancels the decision. So each hook sees one close for each open
+    that it allowed, whatever is registered or unregistered in between.
 
     Hooks may be registered and unregistered, and the strategy changed, at any time,
     by a hook in a call too. What is under way then goes on as it began.

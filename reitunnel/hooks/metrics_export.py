@@ -4,7 +4,9 @@ Writing metrics to a file and to the log from time to time.
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import msgspec
@@ -29,7 +31,7 @@ class Exporter:
         host: IHookHost,
         measure: Callable[[], dict[str, Any]],
         interval: float,
-        file: str | None,
+        file: Path | None,
         log: bool,
         threads: Callable[[], Threads] | None = None,
     ) -> None:
@@ -40,7 +42,7 @@ class Exporter:
         self._host = host
         self._measure = measure
         self._interval = interval
-        self._file = file
+        self._file = None if file is None else Path(file).absolute()
         self._to_log = log
         self._make_threads = threads or self._new_thread
         self._threads: Threads | None = None
@@ -103,14 +105,14 @@ class Exporter:
             **total,
         )
 
-    def _write_file(self, file: str) -> None:
+    def _write_file(self, file: Path) -> None:
         line = msgspec.json.encode(self._measure()) + b"\n"
         if self._threads is None:
             self._threads = self._make_threads()
         self._writing = True
         self._threads.run(lambda: _append(file, line), self._written)
 
-    def _written(self, error: OSError | None) -> None:
+    def _written(self, error: Exception | None) -> None:
         self._writing = False
         if error is None:
             if self._failed:
@@ -119,7 +121,7 @@ class Exporter:
             self._log.error(
                 "cannot write metrics to {file}: {reason}",
                 file=self._file,
-                reason=error.strerror or str(error),
+                reason=getattr(error, "strerror", None) or str(error),
             )
         self._failed = error is not None
         if self._once_more and self._file is not None:
@@ -137,10 +139,16 @@ class Exporter:
             done.callback(None)
 
 
-def _append(file: str, line: bytes) -> OSError | None:
+def _append(file: Path, line: bytes) -> Exception | None:
     try:
-        with open(file, "ab") as stream:
+        with open(file, "ab", opener=_open) as stream:
             stream.write(line)
-    except OSError as error:
+    except Exception as error:
+        # Whatever it is, it must not end the thread, and is for people to know.
         return error
     return None
+
+
+def _open(path: str, flags: int) -> int:
+    # Names and addresses are in it, which are not for everybody.
+    return os.open(path, flags, 0o600)

@@ -14,7 +14,7 @@ from twisted.internet.interfaces import IReactorFromThreads
 
 from reitunnel.errors import Code, InvalidHook
 from reitunnel.hooks.call_queue import CallQueue, Question
-from reitunnel.hooks.calls import HOOK_INTERFACES, PAIRS, wants
+from reitunnel.hooks.calls import HOOK_INTERFACES, PAIRS, fault, wants
 from reitunnel.hooks.deciding import GIVEN_UP
 from reitunnel.hooks.decisions import deferred_from
 from reitunnel.hooks.threads import Threads, WorkerThreads
@@ -61,6 +61,8 @@ class QueuedHook(HookWrapper):
         queue.decides = queue.decides or any(event in PAIRS for event in blocking)
         self._queue = queue
         self._methods = {event: method_of(hook, event) for event in blocking}
+        # Who is not asked for opens has nothing to set closes against.
+        self._owed = {closes for opens, closes in PAIRS.items() if wants(hook, opens)}
 
     def finish(self) -> Decision:
         """
@@ -94,7 +96,7 @@ class QueuedHook(HookWrapper):
         """
         See L{IClientHook.on_client_disconnect}.
         """
-        self._put(client, "on_client_disconnect", client, code, reason)
+        self._put_close(client, "on_client_disconnect", client, code, reason)
 
     def on_tunnel_open(self, tunnel: ITunnel) -> Decision:
         """
@@ -110,7 +112,7 @@ class QueuedHook(HookWrapper):
         """
         See L{ITunnelHook.on_tunnel_close}.
         """
-        self._put(tunnel.session, "on_tunnel_close", tunnel, code, reason)
+        self._put_close(tunnel.session, "on_tunnel_close", tunnel, code, reason)
 
     def on_stream_open(self, stream: IStream) -> Decision:
         """
@@ -126,7 +128,8 @@ class QueuedHook(HookWrapper):
         """
         See L{IStreamHook.on_stream_close}.
         """
-        self._put(stream.tunnel.session, "on_stream_close", stream, code, reason)
+        session = stream.tunnel.session
+        self._put_close(session, "on_stream_close", stream, code, reason)
 
     def on_data_received(self, tunnel: ITunnel, count: int) -> None:
         """
@@ -146,10 +149,12 @@ class QueuedHook(HookWrapper):
         """
         See L{IErrorHook.on_error}.
         """
-        self._put(None, "on_error", error, context)
+        event = "on_error"
+        self._queue.put(None, (event, self._methods[event], (error, context)))
 
-    def _put(self, lane: object, event: str, *arguments: object) -> None:
-        self._queue.put(lane, (event, self._methods[event], arguments))
+    def _put_close(self, lane: object, event: str, *arguments: object) -> None:
+        call = (event, self._methods[event], arguments)
+        self._queue.put(lane, call, owed=event in self._owed)
 
     def _ask(
         self, event: str, subject: object, allowed_late: Callable[[], None]
@@ -176,7 +181,7 @@ class AsyncHook(HookWrapper):
     outside: they stay in the reactor's thread, and only the hook itself leaves it.
 
     @ivar capacity: how many calls may wait: so many data and error events, and so many
-        closes.
+        closes. A close waits in any case if the hook is asked for the open.
     @ivar workers: how many threads may run.
     """
 
@@ -276,7 +281,7 @@ class AsyncHook(HookWrapper):
             pending = deferred_from(finish())
             if pending is not None:
                 await pending
-        except CancelledError:
+        except (CancelledError, GeneratorExit):
             raise
-        except Exception as error:
-            self._failed("finish", error)
+        except BaseException as error:
+            self._failed("finish", fault(error))

@@ -4,13 +4,14 @@ wrong with it.
 
 msgspec converts, so that an option can be of any type that it knows, and stops at
 the first mistake in each value. What it says is put in the words of the rest of
-the configuration.
+the configuration. A C{pathlib.Path} is a path as everywhere in the file.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from pathlib import Path
 from typing import Any
 
 import msgspec
@@ -22,6 +23,10 @@ from reitunnel.errors import ConfigMistake
 _PLACE = re.compile(r"\A(?P<message>.*) - at `\$(?P<place>.*)`\Z", re.DOTALL)
 # msgspec writes [...] for a key of a table whose keys are free.
 _STEP = re.compile(r"\.(?P<key>[^.\[]+)|\[(?P<index>[0-9]+)\]|\[\.{3}\]")
+# What the author of a Struct says of a key in it: C{allow[0]: ...}.
+_KEYED = re.compile(
+    r"(?P<key>[\w-]+)(?P<rest>(?:\.[\w-]+|\[[0-9]+\])*): (?P<message>.+)\Z", re.DOTALL
+)
 _FIELD = re.compile(r"(?P<what>unknown|missing required) field `(?P<key>.*)`\Z")
 
 
@@ -30,6 +35,7 @@ def read_options(
     table: Mapping[str, Any],
     path: str,
     mistakes: list[ConfigMistake],
+    directory: Path | None = None,
 ) -> msgspec.Struct | None:
     """
     Read the options of one hook.
@@ -40,8 +46,10 @@ def read_options(
     @param table: the keys of the table.
     @param path: the table's path.
     @param mistakes: every mistake found is added here.
+    @param directory: what paths are relative to; the working directory if L{None}.
     @return: the options, or L{None} if there is a mistake.
     """
+    read_path = _path_reader(Path.cwd() if directory is None else directory)
     fields = {field.encode_name: field for field in msgspec.structs.fields(kind)}
     before = len(mistakes)
     for key, value in table.items():
@@ -50,7 +58,7 @@ def read_options(
             mistakes.append(ConfigMistake(here, _unknown(fields)))
             continue
         try:
-            msgspec.convert(value, fields[key].type)
+            msgspec.convert(value, fields[key].type, dec_hook=read_path)
         except msgspec.ValidationError as error:
             type_info = inspect.type_info(fields[key].type)
             mistakes.append(_mistake(error, type_info, value, here))
@@ -60,11 +68,49 @@ def read_options(
     if len(mistakes) > before:
         return None
     try:
-        return msgspec.convert(table, kind)
+        return msgspec.convert(table, kind, dec_hook=read_path)
     except msgspec.ValidationError as error:
         # Each key is right by itself: it is the Struct's own check that fails.
         mistakes.append(_mistake(error, inspect.type_info(kind), table, path))
         return None
+
+
+def mistake_in(kind: type, path: str, message: str) -> ConfigMistake:
+    """
+    Make a mistake of what the author of a hook says of its options.
+
+    @param kind: what the options are.
+    @param path: the table's path.
+    @param message: may begin with a key and a colon: it belongs to the path then.
+    """
+    placed = _KEYED.match(message)
+    if placed is not None:
+        fields = msgspec.structs.fields(kind)
+        if placed["key"] in {field.encode_name for field in fields}:
+            path = join(path, placed["key"]) + placed["rest"]
+            message = placed["message"]
+    return ConfigMistake(path, " ".join(message.split()))
+
+
+def _path_reader(directory: Path) -> Callable[[type, Any], Any]:
+    """
+    Make what msgspec calls for a type that it does not know.
+    """
+
+    def read(kind: type, value: Any) -> Any:
+        if kind is not Path:
+            # msgspec says what is wrong with it.
+            return value
+        if isinstance(value, Path) or (
+            isinstance(value, str) and value and "\0" not in value
+        ):
+            try:
+                return directory / Path(value).expanduser()
+            except RuntimeError as error:
+                raise ValueError(f"{shown(str(value))}: {error}") from error
+        raise ValueError(f"expected a path, got {shown(value)}")
+
+    return read
 
 
 def _mistake(
@@ -84,6 +130,8 @@ def _mistake(
         return ConfigMistake(join(path, field["key"]), words)
     if message.startswith(("Expected ", "Invalid enum value ")):
         message = _reworded(kind, value) or message
+    elif isinstance(kind, inspect.StructType):
+        return mistake_in(kind.cls, path, message)
     return ConfigMistake(path, " ".join(message.split()))
 
 

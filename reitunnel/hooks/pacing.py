@@ -94,6 +94,9 @@ class Rate:
     the queue with the next one: flows take turns, piece by piece, and each event is the
     same little work however many flows there are. A flow that was silent may be one
     piece ahead, which those in the queue do not wait for, and those after it do.
+
+    When the clock is set back, so is all that is due, as soon as something moves or
+    comes.
     """
 
     __slots__ = (
@@ -101,6 +104,7 @@ class Rate:
         "_clock",
         "_due",
         "_forget",
+        "_last",
         "_members",
         "_price",
         "_queue",
@@ -126,7 +130,8 @@ class Rate:
         self._price = 1 / rate
         self._burst = burst
         self._forget = forget
-        self._due = clock.seconds() - burst
+        self._last = clock.seconds()
+        self._due = self._last - burst
         self._queue: deque[Place] = deque()
         self._members = 0
         self._timer: IDelayedCall | None = None
@@ -138,7 +143,11 @@ class Rate:
         for each few bytes would pass the rate otherwise.
         """
         self._members += 1
-        if self._due > self._seconds():
+        now = self._seconds()
+        if now < self._last:
+            self._go_back(self._last - now)
+        self._last = now
+        if self._due > now:
             self._hold(place)
             self._wait()
 
@@ -158,6 +167,9 @@ class Rate:
         A flow has moved bytes.
         """
         now = self._seconds()
+        if now < self._last:
+            self._go_back(self._last - now)
+        self._last = now
         due = self._due
         if due < now - self._burst:
             due = now - self._burst
@@ -191,6 +203,15 @@ class Rate:
         if not place.gone:
             place.waiting = False
             place.flow.release()
+
+    def _go_back(self, seconds: float) -> None:
+        """
+        The clock was set back.
+        """
+        self._due -= seconds
+        for place in self._queue:
+            place.due -= seconds
+        self._wait()
 
     def _wait(self) -> None:
         """

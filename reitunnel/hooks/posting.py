@@ -5,6 +5,7 @@ that are verified.
 
 from __future__ import annotations
 
+import os
 import stat
 from ipaddress import ip_address
 from pathlib import Path
@@ -12,8 +13,9 @@ from typing import Any, Final
 from urllib.parse import urlsplit
 
 from OpenSSL import SSL, crypto
+from service_identity import VerificationError
+from twisted.internet import error as errors
 from twisted.internet.defer import CancelledError, Deferred, succeed
-from twisted.internet.error import ConnectionClosed
 from twisted.internet.interfaces import IConsumer
 from twisted.internet.protocol import Protocol, connectionDone
 from twisted.internet.ssl import Certificate, trustRootFromCertificates
@@ -31,8 +33,13 @@ from twisted.web.http_headers import Headers
 from twisted.web.iweb import IAgent, IBodyProducer, IResponse
 from zope.interface import implementer
 
-MAX_ANSWER: Final = 64 << 10
-"""Bytes that an answer may have."""
+from reitunnel.hooks.answer_bounds import (
+    MAX_ANSWER,
+    AnswerTooLong,
+    BoundedEndpoints,
+)
+
+_TOO_LONG: Final = f"the answer has more than {MAX_ANSWER} bytes"
 IDLE: Final = 30
 """Seconds for which a connection that is not used is kept."""
 
@@ -56,8 +63,8 @@ class Poster:
         url: str,
         *,
         timeout: float,
-        token_file: str | None = None,
-        ca: str | None = None,
+        token_file: Path | None = None,
+        ca: Path | None = None,
         connections: int = 2,
         agent: IAgent | None = None,
     ) -> None:
@@ -89,7 +96,8 @@ class Poster:
             self._pool = HTTPConnectionPool(reactor)
             self._pool.maxPersistentPerHost = connections
             self._pool.cachedConnectionTimeout = IDLE
-            agent = Agent(reactor, policy, connectTimeout=timeout, pool=self._pool)
+            endpoints = BoundedEndpoints(reactor, policy, timeout)
+            agent = Agent.usingEndpointFactory(reactor, endpoints, self._pool)
         self._agent = agent
 
     def post(self, body: bytes) -> Deferred[bytes]:
@@ -133,7 +141,9 @@ class Poster:
                 return await self._try(body)
             except (ResponseNeverReceived, RequestTransmissionFailed) as error:
                 # The service may have closed a connection that was kept.
-                if not any(each.check(ConnectionClosed) for each in error.reasons):
+                if not any(
+                    each.check(errors.ConnectionClosed) for each in error.reasons
+                ):
                     raise
             return await self._try(body)
         except (PostFailed, CancelledError):
@@ -211,7 +221,7 @@ class _Answer(Protocol):
         if self._size > MAX_ANSWER:
             self._pieces.clear()
             self._close()
-            self._fail(PostFailed(f"the answer has more than {MAX_ANSWER} bytes"))
+            self._fail(PostFailed(_TOO_LONG))
 
     def connectionLost(self, reason: Failure = connectionDone) -> None:
         """
@@ -220,6 +230,8 @@ class _Answer(Protocol):
         if reason.check(ResponseDone):
             if not self.complete.called:
                 self.complete.callback(b"".join(self._pieces))
+        elif reason.check(AnswerTooLong):
+            self._fail(PostFailed(_TOO_LONG))
         else:
             self._fail(PostFailed("the answer is not complete"))
 
@@ -258,8 +270,12 @@ def check_url(url: str, *, plaintext: bool) -> None:
     @param plaintext: whether C{http} may leave this machine.
     @raise ValueError: when it cannot; the message is for people.
     """
-    parts = urlsplit(url)
-    if parts.scheme not in ("http", "https") or not parts.hostname or parts.port == 0:
+    try:
+        parts = urlsplit(url)
+        port = parts.port
+    except ValueError as error:
+        raise ValueError(f"url: {error}") from None
+    if parts.scheme not in ("http", "https") or not parts.hostname or port == 0:
         raise ValueError("url: expected https://host/path")
     if not url.isascii() or any(c <= " " for c in url):
         raise ValueError("url: expected printable ASCII characters")
@@ -319,13 +335,33 @@ def _reason(error: Exception) -> str:
     """
     Say in one line what went wrong.
     """
+    answered = False
     while isinstance(error, ResponseFailed | RequestTransmissionFailed):
+        answered = answered or not isinstance(
+            error, ResponseNeverReceived | RequestTransmissionFailed
+        )
         [*_, last] = error.reasons
         if not isinstance(last.value, Exception):
             break
         error = last.value
-    if isinstance(error, SSL.Error):
-        said = [str(each[-1]) for each in (error.args[0] if error.args else ()) if each]
-        return f"TLS failed: {', '.join(said) or 'the connection was closed'}"
-    text = " ".join(str(error).split())
-    return text or type(error).__name__
+    match error:
+        case AnswerTooLong():
+            return _TOO_LONG
+        case SSL.Error():
+            said = [str(each[-1]) for each in next(iter(error.args), ()) if each]
+            return f"TLS failed: {', '.join(said) or 'the connection was closed'}"
+        case VerificationError():
+            return "TLS failed: the certificate is for another name"
+        case errors.ConnectionRefusedError():
+            return "the connection was refused"
+        case errors.DNSLookupError():
+            return "the name of its host cannot be found"
+        case errors.TimeoutError() | errors.ConnectingCancelledError():
+            return "the connection could not be made in time"
+        case errors.ConnectError(osError=int(number)):
+            return f"it cannot be reached: {os.strerror(number).lower()}"
+        case errors.ConnectionClosed():
+            return "the connection was closed before the answer was there"
+    if answered:
+        return "the answer is not HTTP"
+    return f"it cannot be asked ({type(error).__name__})"

@@ -12,6 +12,7 @@ from weakref import ref
 
 from twisted.internet.defer import Deferred, DeferredList
 from twisted.internet.interfaces import IReactorTime
+from twisted.logger import Logger, LogLevel
 
 from reitunnel.errors import InvalidHook
 from reitunnel.hooks.calls import (
@@ -35,6 +36,7 @@ from reitunnel.hooks.wrapping import innermost
 from reitunnel.interfaces import IBackgroundHook, IHeirHook, IServer
 
 _T = TypeVar("_T")
+_log = Logger()
 
 
 class Registry:
@@ -260,17 +262,24 @@ class Registry:
                         break
 
     def _prepare(self, hook: object, name: str | None) -> RegisteredHook:
+        try:
+            return self._attach(hook, name)
+        except InvalidHook as error:
+            error.hook = hook
+            raise
+
+    def _attach(self, hook: object, name: str | None) -> RegisteredHook:
         verify_hook(hook)
         tallies = Tallies(name or self._free_name(name_of_hook(hook)))
         registered = inspect_hook(hook, tallies)
         host = HookHost(self._clock, tallies, self._reports)
         if IBackgroundHook.providedBy(hook):
-            self._attach(hook, host)
+            self._begin(hook, host)
         self._retired = [(old, its) for old, its in self._retired if old() is not hook]
         self._hosts[registered] = host
         return registered
 
-    def _attach(self, hook: IBackgroundHook, host: HookHost) -> None:
+    def _begin(self, hook: IBackgroundHook, host: HookHost) -> None:
         """
         @raise InvalidHook: if it cannot be attached.
         """
@@ -281,8 +290,14 @@ class Registry:
         except InvalidHook:
             raise
         except BaseException as error:
-            said = f"{type(fault(error)).__name__}: {error}"
-            raise InvalidHook(f"hook {host.name} failed in attach: {said}") from error
+            reason = f"{type(fault(error)).__name__}: {error}"
+            # Users get one line. Where it fell over is for its author.
+            _log.failure(
+                "hook {hook} cannot be attached", hook=host.name, level=LogLevel.debug
+            )
+            raise InvalidHook(
+                f"{host.name} cannot be attached: {' '.join(reason.split())}"
+            ) from error
         finally:
             self._reports.took(tally, begun)
 

@@ -5,6 +5,7 @@ docs/remote-policy.md is the schema.
 
 from __future__ import annotations
 
+import re
 from typing import Annotated, Any, Final, Literal
 
 import msgspec
@@ -21,6 +22,9 @@ VERSION: Final = 1
 Asked = Literal["client", "tunnel", "stream"]
 
 _Text = Annotated[str, Meta(max_length=200, pattern=r"\A[^\x00-\x1f\x7f-\x9f]*\Z")]
+
+_PATTERN: Final = re.compile(r"matching regex '.*'(?= - at|$)")
+"""How a L{_Text} that is none is called, which is for people to read."""
 
 
 class BadAnswer(Exception):
@@ -64,7 +68,7 @@ def decode_answer(asked: Asked, body: bytes) -> Answer:
     try:
         answer = msgspec.json.decode(body, type=Answer)
     except (msgspec.DecodeError, UnicodeDecodeError) as error:
-        said = " ".join(str(error).split())
+        said = _PATTERN.sub("without control characters", " ".join(str(error).split()))
         raise BadAnswer(f"the answer is none: {said[:200]}") from None
     if answer.tunnel is not UNSET and (asked, answer.decision) != ("tunnel", "allow"):
         raise BadAnswer("the answer is none: only a tunnel that is allowed is changed")

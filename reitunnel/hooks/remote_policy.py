@@ -4,6 +4,7 @@ The C{remote-policy} hook: asks an HTTP service what to allow.
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Annotated
 
 from msgspec import UNSET, Meta, Struct
@@ -12,7 +13,7 @@ from twisted.logger import Logger
 from twisted.plugin import IPlugin
 from zope.interface import Interface, directlyProvides, implementer
 
-from reitunnel.errors import Code, Refused
+from reitunnel.errors import Code, Refused, Undecided
 from reitunnel.hooks.posting import Poster, PostFailed, check_url
 from reitunnel.hooks.remote_messages import (
     Answer,
@@ -42,6 +43,11 @@ _INTERFACES: dict[Asked, type[Interface]] = {
     "tunnel": ITunnelHook,
     "stream": IStreamHook,
 }
+_EVENTS: dict[Asked, str] = {
+    "client": "on_client_connect",
+    "tunnel": "on_tunnel_open",
+    "stream": "on_stream_open",
+}
 
 
 class RemotePolicyOptions(
@@ -69,8 +75,8 @@ class RemotePolicyOptions(
     fail_open: bool = False
     connections: Annotated[int, Meta(ge=1, le=1000)] = 10
     max_pending: Annotated[int, Meta(ge=1, le=100_000)] = 1000
-    token_file: str | None = None
-    ca: str | None = None
+    token_file: Path | None = None
+    ca: Path | None = None
     insecure_plaintext: bool = False
 
     def __post_init__(self) -> None:
@@ -95,6 +101,7 @@ class RemotePolicyHook:
         self._poster = poster
         self._pending = 0
         self._failing = False
+        self._host: IHookHost | None = None
         directlyProvides(
             self,
             IBackgroundHook,
@@ -106,6 +113,7 @@ class RemotePolicyHook:
         """
         See L{IBackgroundHook.attach}.
         """
+        self._host = host
 
     async def finish(self) -> None:
         """
@@ -157,14 +165,19 @@ class RemotePolicyHook:
         @return: what it answered, if it allows; L{None} if there is no answer, and
             that is to be allowed.
         @raise Refused: when it is refused.
+        @raise Undecided: when there is no answer, and that is to be refused.
         """
         try:
             answer = await self._answer(asked, body)
         except (PostFailed, BadAnswer) as error:
             self._say_failing(str(error))
-            if self._options.fail_open:
-                return None
-            raise Refused("the policy service gives no answer") from None
+            undecided = Undecided("the policy service gives no answer")
+            if not self._options.fail_open:
+                raise undecided from error
+            if self._host is not None:
+                undecided.__cause__ = error
+                self._host.failed(_EVENTS[asked], undecided)
+            return None
         if self._failing:
             self._failing = False
             self._log.info("policy service {where} answers", where=self._poster.where)

@@ -7,7 +7,7 @@ Every allocation costs time and memory while it is traced, so that ends by itsel
 from __future__ import annotations
 
 import tracemalloc
-from typing import Any, Final
+from typing import Any, ClassVar, Final
 
 from twisted.internet.interfaces import IDelayedCall, IReactorTime
 
@@ -25,7 +25,12 @@ _FILTERS: Final = (
 class Heap:
     """
     The pages of the heap.
+
+    @cvar tracing: who has begun to trace what is traced now: there is one trace in a
+        process, which may have several monitors.
     """
+
+    tracing: ClassVar[Heap | None] = None
 
     def __init__(self, clock: IReactorTime) -> None:
         self._clock = clock
@@ -41,6 +46,7 @@ class Heap:
         if tracemalloc.is_tracing():
             raise PageError(409, "allocations are traced already")
         tracemalloc.start(frames)
+        Heap.tracing = self
         self._end = self._clock.callLater(seconds, self._ended)
         return as_json({"traced": True, "seconds": seconds})
 
@@ -58,6 +64,8 @@ class Heap:
         if not tracemalloc.is_tracing():
             raise PageError(409, "allocations are not traced")
         self.close()
+        if Heap.tracing is not None:
+            Heap.tracing.close()
         tracemalloc.stop()
         return as_json({"traced": False})
 
@@ -110,6 +118,8 @@ class Heap:
             if self._end.active():
                 self._end.cancel()
             self._end = None
+        if Heap.tracing is self:
+            Heap.tracing = None
             tracemalloc.stop()
 
     def _ended(self) -> None:

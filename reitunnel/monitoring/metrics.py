@@ -7,6 +7,7 @@ No label has more values than there are hooks, events and schemes.
 
 from __future__ import annotations
 
+import re
 from collections import Counter
 from collections.abc import Iterable, Iterator
 from importlib.metadata import version
@@ -29,7 +30,7 @@ from prometheus_client.core import (
 from prometheus_client.registry import Collector
 from twisted.logger import Logger
 
-from reitunnel.hooks import innermost
+from reitunnel.hooks import innermost, name_of_hook
 from reitunnel.interfaces import IMetricsSource
 from reitunnel.monitoring.lag import BOUNDS, LagMeter
 from reitunnel.monitoring.totals import Totals
@@ -52,6 +53,7 @@ _FIGURES: Final = (
     ("drops", "Calls of hooks that were not made because too many waited"),
 )
 _NAMES: Final = {"waited": "waited_seconds", "background": "background_seconds"}
+_FAMILY: Final = re.compile(rb"^# TYPE (\S+)", re.MULTILINE)
 _log = Logger()
 
 
@@ -66,20 +68,43 @@ class MetricsReport:
         self._registry.register(_Tunnels(watched, totals, lag))
         ProcessCollector(registry=self._registry)
         GCCollector(registry=self._registry)
+        # Which of them it is known of that they give none.
+        self._said: set[int] = set()
 
     def exposition(self) -> bytes:
         """
         Give the metrics as they are now, in the text format 0.0.4: those of the
-        process, then those of hooks that have their own.
+        process, then those of hooks that have their own. What a hook cannot give, or
+        gives although another one has given it, is left out, which is logged once.
         """
         parts = [generate_latest(self._registry)]
+        known = _families(parts[0])
         for hook in innermost(self._watched.hooks.hooks):
             if IMetricsSource.providedBy(hook):
-                with _log.failuresHandled(
-                    "hook {hook} gives no metrics", hook=type(hook).__name__
-                ):
-                    parts.append(hook.exposition())
+                part = self._of_hook(hook, known)
+                known |= _families(part)
+                parts.append(part)
         return b"".join(parts)
+
+    def _of_hook(self, hook: IMetricsSource, known: set[bytes]) -> bytes:
+        try:
+            part = hook.exposition()
+            if not isinstance(part, bytes):
+                raise TypeError(f"exposition gave a {type(part).__name__}, not bytes")
+            if taken := known & _families(part):
+                shown = ", ".join(sorted(map(repr, taken))[:3])
+                raise ValueError(f"there are other metrics with these names: {shown}")
+        except Exception:
+            if id(hook) not in self._said:
+                self._said.add(id(hook))
+                _log.failure("hook {hook} gives no metrics", hook=name_of_hook(hook))
+            return b""
+        self._said.discard(id(hook))
+        return part if part.endswith(b"\n") or not part else part + b"\n"
+
+
+def _families(part: bytes) -> set[bytes]:
+    return set(_FAMILY.findall(part))
 
 
 class _Tunnels(Collector):

@@ -64,8 +64,9 @@ class Trace:
         self._begun = 0.0
         self._events: list[dict[str, Any]] = []
         self._lost = 0
-        self._open: dict[tuple[str, str], ITunnel | IStream | None] = {}
+        self._open: dict[tuple[str, str], tuple[str, ITunnel | IStream | None]] = {}
         self._known_bytes: dict[str, tuple[int, int]] = {}
+        self._numbers: dict[str, int] = {}
         self._counting: IDelayedCall | None = None
         self._going = False
 
@@ -80,7 +81,7 @@ class Trace:
         for session in sessions_of(self._watched):
             peer = shown(session.facts.peer)
             name = f"{session.identity}/{session.instance}"
-            self._begin("session", name, {"peer": peer})
+            self._begin("session", self._session_key(session.id), name, {"peer": peer})
             for tunnel in session.tunnels:
                 self._tunnel_began(tunnel, tunnel)
                 for stream in tunnel.streams:
@@ -88,7 +89,10 @@ class Trace:
         self._watched.hooks.register(self)
         self._watched.hooks.watch_calls(self._hook_called)
         self._turns.start()
-        self._known_bytes = {key: (r, s) for key, r, s, _ in self._tunnels()}
+        self._known_bytes = {
+            self._tunnel_key(tunnel): (tunnel.bytes_received, tunnel.bytes_sent)
+            for tunnel in self._tunnels()
+        }
         self._counting = self._clock.callLater(COUNTING, self._count)
 
     def stop(self) -> dict[str, Any]:
@@ -97,18 +101,21 @@ class Trace:
 
         @return: what C{chrome://tracing} and Perfetto open, once it is JSON.
         """
-        self._turns.stop()
         self._watched.hooks.watch_calls(None)
         self._watched.hooks.unregister(self)
-        self._look()
         if self._counting is not None:
             self._counting.cancel()
             self._counting = None
+        self._turns.stop()
+        self._look()
         for kind, key in tuple(self._open):
             self._end(kind, key, {"ended": "after the trace"})
         self._going = False
+        # What began meanwhile owes this hook its close, and may stay open for long.
+        events, self._events = self._events, []
+        self._known_bytes, self._numbers = {}, {}
         return {
-            "traceEvents": self._events,
+            "traceEvents": events,
             "displayTimeUnit": "ms",
             "otherData": {
                 "lost_events": self._lost,
@@ -122,13 +129,16 @@ class Trace:
         """
         Record it.
         """
-        self._begin("session", _client(client), {"peer": shown(client.facts.peer)})
+        peer = shown(client.facts.peer)
+        key = self._session_key(client.id)
+        self._begin("session", key, _client(client), {"peer": peer})
 
     def on_client_disconnect(self, client: ISession, code: Code, reason: str) -> None:
         """
         Record it.
         """
-        self._end("session", _client(client), {"code": code.name, "reason": reason})
+        key = self._session_key(client.id)
+        self._end("session", key, {"code": code.name, "reason": reason})
 
     def on_tunnel_open(self, tunnel: ITunnel) -> None:
         """
@@ -142,7 +152,7 @@ class Trace:
         """
         self._end(
             "tunnel",
-            _tunnel(tunnel),
+            self._tunnel_key(tunnel),
             {"code": code.name, "reason": reason, **_moved(tunnel)},
         )
 
@@ -158,7 +168,7 @@ class Trace:
         """
         self._end(
             "stream",
-            _stream(stream),
+            self._stream_key(stream),
             {"code": code.name, "reason": reason, **_moved(stream)},
         )
 
@@ -191,31 +201,43 @@ class Trace:
 
     def _tunnel_began(self, tunnel: ITunnel, found: ITunnel | None = None) -> None:
         args = {"port": tunnel.port, "target": tunnel.target}
-        self._begin("tunnel", _tunnel(tunnel), args, found)
+        self._begin("tunnel", self._tunnel_key(tunnel), _tunnel(tunnel), args, found)
 
     def _stream_began(self, stream: IStream, found: IStream | None = None) -> None:
-        self._begin(
-            "stream", _stream(stream), {"visitor": shown(stream.visitor)}, found
-        )
+        args = {"visitor": shown(stream.visitor)}
+        self._begin("stream", self._stream_key(stream), _stream(stream), args, found)
 
     def _begin(
         self,
         kind: str,
         key: str,
+        name: str,
         args: dict[str, Any],
         found: ITunnel | IStream | None = None,
     ) -> None:
         """
+        @param key: tells it apart from all others of its kind, those too that have
+            taken the place of another one with the same name.
         @param found: what was open before the trace: nobody tells when it closes.
         """
         if len(self._events) < MOST_EVENTS:
-            self._open[kind, key] = found
-        self._add(ph="b", cat=kind, name=key, id=key, tid=_REACTOR, args=args)
+            self._open[kind, key] = (name, found)
+        self._add(ph="b", cat=kind, name=name, id=key, tid=_REACTOR, args=args)
 
     def _end(self, kind: str, key: str, args: dict[str, Any]) -> None:
         if (kind, key) in self._open:
-            del self._open[kind, key]
-            self._add(ph="e", cat=kind, name=key, id=key, tid=_REACTOR, args=args)
+            name, _ = self._open.pop((kind, key))
+            self._add(ph="e", cat=kind, name=name, id=key, tid=_REACTOR, args=args)
+
+    def _session_key(self, session: str) -> str:
+        # The id of a session is not for everybody to see.
+        return str(self._numbers.setdefault(session, len(self._numbers) + 1))
+
+    def _tunnel_key(self, tunnel: ITunnel) -> str:
+        return f"{self._session_key(tunnel.session.id)}/{tunnel.id}"
+
+    def _stream_key(self, stream: IStream) -> str:
+        return f"{self._tunnel_key(stream.tunnel)}/{stream.id}"
 
     def _hook_called(self, hook: str, event: str, begun: float, seconds: float) -> None:
         if hook != self.hook_name:
@@ -249,27 +271,24 @@ class Trace:
         what was open before.
         """
         there = set()
-        for key, received, sent, streams in self._tunnels():
+        for tunnel in self._tunnels():
+            key = self._tunnel_key(tunnel)
             there.add(key)
+            received, sent = tunnel.bytes_received, tunnel.bytes_sent
             former = self._known_bytes.get(key, (0, 0))
             self._known_bytes[key] = (received, sent)
             moved = {"received": received - former[0], "sent": sent - former[1]}
             if any(moved.values()):
-                self._add(ph="C", name=f"bytes of {key}", tid=_REACTOR, args=moved)
-            there.update(streams)
-        for (kind, key), found in tuple(self._open.items()):
+                name = f"bytes of {_tunnel(tunnel)}"
+                self._add(ph="C", name=name, id=key, tid=_REACTOR, args=moved)
+            there.update(self._stream_key(stream) for stream in tunnel.streams)
+        for (kind, key), (_, found) in tuple(self._open.items()):
             if found is not None and key not in there:
                 self._end(kind, key, _moved(found))
 
-    def _tunnels(self) -> Iterator[tuple[str, int, int, list[str]]]:
+    def _tunnels(self) -> Iterator[ITunnel]:
         for session in sessions_of(self._watched):
-            for tunnel in session.tunnels:
-                yield (
-                    _tunnel(tunnel),
-                    tunnel.bytes_received,
-                    tunnel.bytes_sent,
-                    [_stream(stream) for stream in tunnel.streams],
-                )
+            yield from session.tunnels
 
 
 def _client(client: ISession) -> str:

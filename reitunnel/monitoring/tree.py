@@ -6,7 +6,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import msgspec
 from twisted.internet.task import deferLater
@@ -31,6 +31,9 @@ from reitunnel.monitoring.status import StatusReport
 from reitunnel.monitoring.totals import Totals
 from reitunnel.monitoring.trace import Trace
 from reitunnel.monitoring.watched import Watched, side_of
+
+if TYPE_CHECKING:
+    from reitunnel.monitoring.metrics import MetricsReport
 
 LONGEST_PROFILE: Final = 300.0
 LONGEST_TRACE: Final = 60.0
@@ -69,7 +72,7 @@ class PageTree:
 @dataclass
 class OneAtATime:
     """
-    Keeps two of a kind from going on at the same time.
+    Keeps two of a kind from going on at the same time in a process.
     """
 
     what: str
@@ -82,6 +85,12 @@ class OneAtATime:
 
     def __exit__(self, *_: object) -> None:
         self.busy = False
+
+
+# The timer, its signal and the reactor are the process's, which may have several
+# monitors.
+_PROFILE: Final = OneAtATime("profile")
+_TRACE: Final = OneAtATime("trace")
 
 
 def page_tree(
@@ -171,6 +180,7 @@ class _Pages:
     lag: LagMeter
     report: StatusReport
     debug: bool
+    _metrics: MetricsReport | None = field(default=None, init=False)
 
     async def index(self, arguments: Arguments) -> Answer:
         """
@@ -212,8 +222,9 @@ class _Pages:
             raise PageError(
                 501, "no prometheus-client: pip install 'reitunnel[metrics]'"
             ) from None
-        report = MetricsReport(self.watched, self.totals, self.lag)
-        return Answer(report.exposition(), METRICS)
+        if self._metrics is None:
+            self._metrics = MetricsReport(self.watched, self.totals, self.lag)
+        return Answer(self._metrics.exposition(), METRICS)
 
 
 class _Probes:
@@ -232,8 +243,6 @@ class _Probes:
         self._watched = watched
         self._report = report
         self._make_timer = make_timer
-        self._profile = OneAtATime("profile")
-        self._trace = OneAtATime("trace")
 
     async def profile(self, arguments: Arguments) -> Answer:
         """
@@ -245,7 +254,7 @@ class _Probes:
         clock: Clock = (
             "cpu" if arguments.choice("clock", "cpu", "wall") == "cpu" else "wall"
         )
-        with self._profile:
+        with _PROFILE:
             profiler = Profiler(clock, self._make_timer(clock))
             try:
                 profiler.start(1 / rate)
@@ -266,7 +275,7 @@ class _Probes:
         """
         seconds = arguments.number("seconds", 5, 0.1, LONGEST_TRACE)
         least = arguments.number("least_turn_us", 100, 0, 1e6)
-        with self._trace:
+        with _TRACE:
             trace = Trace(self._reactor, self._watched, least_turn=least / 1e6)
             trace.start()
             try:

@@ -34,6 +34,8 @@ class TurnWatcher:
         self._sink = sink
         self._least = least
         self._timer = timer
+        self._going = False
+        self._patches: dict[str, tuple[Any, Any]] = {}
         self.possible = hasattr(reactor, "mainLoop") and not hasattr(
             reactor, "_asyncioEventloop"
         )
@@ -43,17 +45,27 @@ class TurnWatcher:
         Begin.
         """
         if self.possible:
+            self._going = True
             for method, name in _PARTS.items():
-                original = getattr(self._reactor, method)
-                setattr(self._reactor, method, self._timed(name, original))
+                former = vars(self._reactor).get(method)
+                timed = self._timed(name, getattr(self._reactor, method))
+                setattr(self._reactor, method, timed)
+                self._patches[method] = (timed, former)
 
     def stop(self) -> None:
         """
-        End: the reactor is as it was.
+        End: the reactor is as it was. Where somebody else has come to stand before
+        it meanwhile, nothing is taken away, and nothing is told.
         """
-        if self.possible:
-            for method in _PARTS:
+        self._going = False
+        patches, self._patches = self._patches, {}
+        for method, (timed, former) in patches.items():
+            if vars(self._reactor).get(method) is not timed:
+                continue
+            if former is None:
                 delattr(self._reactor, method)
+            else:
+                setattr(self._reactor, method, former)
 
     def _timed(self, name: str, method: Callable[..., Any]) -> Callable[..., Any]:
         timer, sink, least = self._timer, self._sink, self._least
@@ -64,7 +76,7 @@ class TurnWatcher:
                 return method(*arguments)
             finally:
                 used = time.thread_time() - cpu
-                if used >= least:
+                if used >= least and self._going:
                     sink(name, begun, timer() - begun, used)
 
         return timed

@@ -48,6 +48,7 @@ class WatchedSession(Structural):
     A session that goes on, with what carries it.
     """
 
+    id: str
     identity: str
     instance: str
     facts: ILinkFacts

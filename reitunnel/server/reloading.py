@@ -19,7 +19,7 @@ from reitunnel.config import (
     verify_server_config,
 )
 from reitunnel.errors import ReitunnelError
-from reitunnel.hooks import NOTHING_OPENED, ConfiguredHooks, Opened, owed_to
+from reitunnel.hooks import NOTHING_OPENED, ConfiguredHooks, Opened, naming, owed_to
 from reitunnel.server.limits import Admission
 from reitunnel.server.link_ports import LinkPorts
 from reitunnel.server.setup import (
@@ -93,7 +93,8 @@ class Reloading:
         added, gone = _without(hooks, former_hooks), _without(former_hooks, hooks)
         try:
             if running:
-                welcomed = await manager.welcome(added, server, gone)
+                with naming(hooks):
+                    welcomed = await manager.welcome(added, server, gone)
                 await self._ports.open_others(config.listen, settings, opened)
             self._see_that_it_goes_on()
             self._hooks.become(config, hooks)

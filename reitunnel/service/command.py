@@ -4,9 +4,10 @@ The C{reitunnel} command.
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Sequence
-from contextlib import redirect_stderr, redirect_stdout
+from contextlib import redirect_stderr, redirect_stdout, suppress
 from getopt import GetoptError, getopt
 from typing import Any, ClassVar, TextIO, TypeVar
 
@@ -21,6 +22,7 @@ from reitunnel.service.exits import (
     FAILED,
     MISTAKEN,
     STOPPED,
+    UNREAD,
     NotStarted,
     explain,
     process_exit,
@@ -85,6 +87,30 @@ def main(
     given = list(sys.argv[1:] if arguments is None else arguments)
     out = sys.stdout if out is None else out
     err = sys.stderr if err is None else err
+    try:
+        code = _run_or_explain(given, out, err)
+        out.flush()
+        err.flush()
+    except BrokenPipeError:
+        # Whoever reads it has enough, as in "reitunnel hooks | head -1".
+        _discard(out, err)
+        return UNREAD
+    return code
+
+
+def _discard(*streams: TextIO) -> None:
+    """
+    Let nothing that is still to be written fail.
+    """
+    nowhere = os.open(os.devnull, os.O_WRONLY)
+    for stream in streams:
+        # It may be none of the system's.
+        with suppress(OSError, ValueError):
+            os.dup2(nowhere, stream.fileno())
+    os.close(nowhere)
+
+
+def _run_or_explain(given: list[str], out: TextIO, err: TextIO) -> int:
     try:
         # For what Twisted prints.
         with redirect_stdout(out), redirect_stderr(err):

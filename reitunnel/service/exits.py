@@ -20,6 +20,8 @@ FAILED: Final = 1
 """It could not start, or gave up."""
 MISTAKEN: Final = 2
 """The command line or the configuration has mistakes; nothing was started."""
+UNREAD: Final = 141
+"""Nobody reads what it says: what a shell makes of the end by SIGPIPE."""
 
 
 class NotStarted(Exception):

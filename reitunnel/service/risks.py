@@ -5,17 +5,19 @@ What a configuration without mistakes risks.
 from __future__ import annotations
 
 import stat
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Final
 
 from cryptography.x509 import Certificate
+from msgspec.structs import fields
 
 from reitunnel.auth.token_file import read_token_file
 from reitunnel.config import (
     ClientConfig,
     ClientTimeouts,
+    HookSettings,
     HostTarget,
     ServerConfig,
     ServerTimeouts,
@@ -24,7 +26,9 @@ from reitunnel.config import (
     parse_monitor_address,
 )
 from reitunnel.config.wording import number
+from reitunnel.hooks.remote_policy import RemotePolicyHookFactory
 from reitunnel.service.advice import Advice, risk
+from reitunnel.service.hook_tables import hook_tables
 from reitunnel.transports.pem import load_authorities, load_credentials, pem_files
 
 SOON: Final = timedelta(days=14)
@@ -99,6 +103,7 @@ def _common(
     @param files: those that decide who is let in or trusted, by key.
     """
     yield from _timeouts(config.timeouts)
+    yield from _policies(config.hooks, config.timeouts.hook)
     for key, file in files.items():
         if file is not None:
             yield from _replaceable(key, file)
@@ -125,6 +130,21 @@ def _timeouts(timeouts: ServerTimeouts | ClientTimeouts) -> Iterator[Advice]:
         seconds = getattr(timeouts, name, 0.0)
         if seconds > most:
             yield risk(f"timeouts.{name}", f"{number(seconds)} s: {what}")
+
+
+def _policies(hooks: Sequence[HookSettings], most: float) -> Iterator[Advice]:
+    for table in hook_tables(hooks):
+        if table.name != RemotePolicyHookFactory.name:
+            continue
+        options = RemotePolicyHookFactory.options
+        [default] = (each.default for each in fields(options) if each.name == "timeout")
+        seconds = table.options.get("timeout", default)
+        if seconds > most:
+            yield risk(
+                f"{table.path}.timeout",
+                f"{number(seconds)} s, of which timeouts.hook leaves {number(most)} s: "
+                "who is asked about is refused then",
+            )
 
 
 def _replaceable(key: str, file: Path) -> Iterator[Advice]:

@@ -14,6 +14,7 @@ from reitunnel.hooks import HookManager
 from reitunnel.hooks.calls import wants
 from reitunnel.hooks.wraps import WRAP_KEY
 from reitunnel.service.advice import Advice, hint
+from reitunnel.service.hook_tables import hook_tables
 from reitunnel.service.machine import Machine
 
 _BEST_READ: Final = 65536
@@ -113,28 +114,26 @@ def _tuning(tuning: Tuning) -> Iterator[Advice]:
 def _hooks(
     tables: tuple[HookSettings, ...], hooks: HookManager, machine: Machine
 ) -> Iterator[Advice]:
-    for index, (table, hook) in enumerate(zip(tables, hooks.hooks, strict=False)):
-        path = f"hooks[{index}]"
-        wrap = table.options.get(WRAP_KEY)
-        told = any(wants(hook, event) for event in _DATA)
-        if told and wrap is None and not type(hook).__module__.startswith(_OURS):
+    for table in hook_tables(tables, hooks.hooks):
+        told = any(wants(table.hook, event) for event in _DATA) and not table.wrapped
+        if told and not type(table.hook).__module__.startswith(_OURS):
             yield hint(
-                f"{path}.{WRAP_KEY}",
+                f"{table.path}.{WRAP_KEY}",
                 f'"{table.name}" is called for each piece of data: sample or aggregate '
                 "calls it less often, queue calls it in threads if it blocks",
             )
         sample = table.options.get("sample")
-        if told and isinstance(sample, int) and sample < _LEAST_SAMPLE and wrap is None:
+        if told and isinstance(sample, int) and sample < _LEAST_SAMPLE:
             yield hint(
-                f"{path}.sample",
+                f"{table.path}.sample",
                 f"{sample} is much work for each piece of data: {_LEAST_SAMPLE} or "
                 "more costs less, and no byte is left out of the sums",
             )
-        for each in wrap if isinstance(wrap, list) else [wrap or {}]:
-            if each.get("workers", 0) > 4 * machine.processors:
+        for path, wrap in table.wraps.items():
+            if wrap.get("workers", 0) > 4 * machine.processors:
                 yield hint(
-                    f"{path}.{WRAP_KEY}.workers",
-                    f"{each['workers']} threads share {machine.processors} processors: "
+                    f"{path}.workers",
+                    f"{wrap['workers']} threads share {machine.processors} processors: "
                     f"{2 * machine.processors} to {4 * machine.processors} are enough",
                 )
 

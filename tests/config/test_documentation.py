@@ -41,7 +41,7 @@ SIDES: Mapping[str, type[msgspec.Struct]] = {
 TOP = "Top of the file"
 
 # What is not a table of one Struct: hooks take keys of their own.
-FREE_KEYS = {("[[hooks]]", "options")}
+FREE_KEYS = {("[[hooks]]", "options"), ("[[hooks]]", "directory")}
 
 
 @dataclass(frozen=True)
@@ -312,7 +312,7 @@ def missing_keys(kind: type, table: Mapping[str, Any], path: str = "") -> set[st
                     missing |= missing_keys(inner, each, f"{here}.")
             case _ if value is None:
                 missing.add(here)
-    return missing - {"hooks.options"}
+    return missing - {"hooks.options", "hooks.directory"}
 
 
 def flat(table: Mapping[str, Any], path: str = "") -> dict[str, Any]:

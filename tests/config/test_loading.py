@@ -128,7 +128,13 @@ class ServerTests(LoadingTestCase):
         self.assertIsInstance(config.timeouts.hook, float)
         self.assertFalse(config.tuning.nodelay)
         self.assertEqual(
-            (HookSettings(name="logging", options={"sample": 3, "inner": {"a": [1]}}),),
+            (
+                HookSettings(
+                    name="logging",
+                    options={"sample": 3, "inner": {"a": [1]}},
+                    directory=self.directory.absolute(),
+                ),
+            ),
             config.hooks,
         )
 

@@ -238,7 +238,26 @@ class BoundTests(QueueTestCase):
         self.assertEqual({self.tunnel.id}, hook.closed)
         self.assertEqual(0, self.figures("on_tunnel_close").drops)
 
+    def test_closes_that_are_owed(self) -> None:
+        """
+        A hook that counts opens and closes can rely on both.
+        """
+        hook = SummingHook()
+        self.register(hook, capacity=2)
+        tunnels = [FakeTunnel(id=number) for number in range(5)]
+        deferreds = [open_tunnel(self.manager, tunnel) for tunnel in tunnels]
+        self.work()
+        for tunnel, deferred in zip(tunnels, deferreds, strict=True):
+            opened = self.successResultOf(deferred)
+            self.manager.notify_tunnel_close(opened, tunnel, Code.CLOSED, "")
+        self.work()
+        self.assertEqual(set(range(5)), hook.closed)
+        self.assertEqual(0, self.figures("on_tunnel_close").drops)
+
     def test_closes_are_bounded_too(self) -> None:
+        """
+        Of a hook that knows of no opens.
+        """
         hook = CloseOnly()
         self.register(hook, capacity=2)
         opened = self.successResultOf(open_tunnel(self.manager, self.tunnel))

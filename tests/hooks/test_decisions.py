@@ -5,7 +5,7 @@ Tests for decisions: how a hook can allow and refuse, and what becomes of it.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Generator
+from collections.abc import Callable, Generator
 from typing import Any
 
 from twisted.internet.defer import CancelledError, Deferred, fail, succeed
@@ -14,7 +14,7 @@ from twisted.logger import capturedLogs
 from twisted.python.failure import Failure
 from twisted.trial.unittest import SynchronousTestCase
 
-from reitunnel.errors import Code, HookTimeout, Refused
+from reitunnel.errors import Code, HookTimeout, Refused, Undecided
 from reitunnel.hooks import NOTHING_OPENED, HookManager, Opened, Strategy
 from reitunnel.interfaces import Decision
 from tests.hooks.fakes import (
@@ -62,8 +62,8 @@ class DecisionTestCase(SynchronousTestCase):
 
     def refused(self, deferred: Deferred[Opened]) -> Refused:
         error = self.failureResultOf(deferred).value
-        # No subclass: what is caught here is always of one type.
-        self.assertIs(Refused, type(error))
+        # What is caught here is always of one of these.
+        self.assertIn(type(error), (Refused, Undecided))
         assert isinstance(error, Refused)
         return error
 
@@ -230,6 +230,23 @@ class AnswerTests(DecisionTestCase):
         self.assertEqual("refused by a hook", str(error))
         self.flushLoggedErrors(SystemExit)
 
+    def test_exit(self) -> None:
+        """
+        A hook that exits fails as another does: it is named, counted, and refuses.
+        """
+
+        def decide() -> None:
+            raise SystemExit(3)
+
+        error = self.refuses(decide)
+        self.assertEqual("refused by a hook", str(error))
+        self.assertTrue(error.passing)
+        self.assertEqual(
+            ["hook it failed in on_stream_open"],
+            [context for _, context in self.errors.errors],
+        )
+        self.flushLoggedErrors(SystemExit)
+
     def test_failure_that_is_no_exception(self) -> None:
         def decide() -> Deferred[None]:
             return fail(Failure("what", str))
@@ -394,6 +411,60 @@ class StopOnErrorTests(DecisionTestCase):
         )
 
 
+class NoAnswerTests(DecisionTestCase):
+    """
+    What is refused only because there is no answer is passing. A "no" is final.
+    """
+
+    strategy = Strategy.STOP_ON_ERROR
+
+    def check(self, decide: Callable[[], Any], passing: bool) -> None:
+        self.add("first")
+        self.add("second", decide)
+        asking = self.decide()
+        self.clock.advance(60)
+        error = self.refused(asking)
+        code = Code.INTERNAL if passing else Code.REFUSED
+        self.assertEqual((passing, code), (error.passing, error.code))
+        self.assertIn(("first", "on_stream_close", code, str(error)), self.told())
+
+    def test_time_out(self) -> None:
+        self.check(Deferred, passing=True)
+
+    def test_exception(self) -> None:
+        self.check(lambda: fail(Broken()), passing=True)
+        self.flushLoggedErrors(Broken)
+
+    def test_undecided(self) -> None:
+        """
+        It counts as a failure, the hooks for errors are told, and the peer reads the
+        text. The log is left to the hook.
+        """
+        undecided = Undecided("no answer")
+        with capturedLogs() as events:
+            self.check(lambda: fail(undecided), passing=True)
+        self.assertEqual([], events)
+        self.assertEqual(
+            [(undecided, "hook second failed in on_stream_open")], self.errors.errors
+        )
+        [counted] = [
+            each
+            for each in self.hooks.statistics()
+            if (each.hook, each.event) == ("second", "on_stream_open")
+        ]
+        self.assertEqual((1, 0), (counted.failures, counted.refusals))
+
+    def test_refused(self) -> None:
+        self.check(lambda: fail(Refused("no")), passing=False)
+
+    def test_false(self) -> None:
+        """
+        A hook that returns C{False} means to refuse.
+        """
+        self.check(lambda: False, passing=False)
+        self.flushLoggedErrors(TypeError)
+
+
 class CollectAndContinueTests(DecisionTestCase):
     strategy = Strategy.COLLECT_AND_CONTINUE
 
@@ -444,9 +515,23 @@ class CollectAndContinueTests(DecisionTestCase):
         self.assertEqual((False, Code.REFUSED), (error.passing, error.code))
         self.hooks.unregister(final)
         self.assertTrue(self.refused(self.decide()).passing)
-        self.add("e", lambda: fail(Broken()))
-        self.assertFalse(self.refused(self.decide()).passing)
-        self.flushLoggedErrors(Broken)
+
+    def test_no_answer(self) -> None:
+        """
+        What nobody has decided is passing too, unless another one says no for good.
+        """
+        self.add("a")
+        self.add("b", lambda: fail(Refused("busy", passing=True)))
+        self.add("c", lambda: fail(Undecided("no answer")))
+        error = self.refused(self.decide())
+        self.assertEqual((True, Code.INTERNAL), (error.passing, error.code))
+        self.assertEqual("busy; no answer", str(error))
+        self.assertIn(
+            ("a", "on_stream_close", Code.INTERNAL, "busy; no answer"), self.told()
+        )
+        self.add("d", lambda: fail(Refused("no")))
+        error = self.refused(self.decide())
+        self.assertEqual((False, Code.REFUSED), (error.passing, error.code))
 
     def test_one_makes_a_group_too(self) -> None:
         self.add("a", lambda: fail(Refused("no")))

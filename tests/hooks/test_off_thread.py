@@ -5,8 +5,10 @@ around and inside.
 
 from __future__ import annotations
 
+import gc
 from collections.abc import Callable
 from typing import Any
+from weakref import ref
 
 from twisted.internet.defer import CancelledError, Deferred
 from twisted.logger import capturedLogs, formatEvent
@@ -207,6 +209,43 @@ class DecisionTests(QueueTestCase):
         self.made[0].deliver()
         self.work()
         self.assertEqual(["open", Code.ABORTED], hook.told)
+
+    def test_hanging(self) -> None:
+        """
+        While all threads hang, nothing is kept of what is not decided in time.
+        """
+        hook = Deciding()
+        self.register(hook, workers=2)
+        streams = [FakeStream(id=number) for number in range(300)]
+        decisions = [self.decide(stream) for stream in streams]
+        self.assertEqual(2, len(self.made[0].jobs))
+        self.clock.advance(5)
+        for decision in decisions:
+            self.failureResultOf(decision, Refused)
+        kept = [ref(stream) for stream in streams]
+        del streams, decisions, decision
+        gc.collect()
+        self.assertLessEqual(sum(stream() is not None for stream in kept), 2)
+        # It goes on with what comes then.
+        self.made[0].run_all()
+        decision = self.decide(self.stream)
+        self.work()
+        self.successResultOf(decision)
+        self.assertEqual(3, hook.told.count("open"))
+
+    def test_hanging_at_the_end(self) -> None:
+        """
+        What is given up does not keep the queue from its end.
+        """
+        self.register(Deciding())
+        first, second = self.decide(self.stream), self.decide(FakeStream())
+        finished = self.finish()
+        self.made[0].work()
+        second.cancel()
+        self.failureResultOf(second, CancelledError)
+        self.made[0].deliver()
+        self.successResultOf(first)
+        self.successResultOf(finished)
 
     def test_failed_too_late(self) -> None:
         def fail() -> None:

@@ -69,6 +69,35 @@ class RateTests(SynchronousTestCase):
         self.run_for(1, stream)
         self.assert_near(10 * RATE, self.run_for(10, stream))
 
+    def test_clock_is_set_back(self) -> None:
+        """
+        What is not paid for takes as long as it would have taken.
+        """
+        self.clock.advance(7200)
+        first, second = Stream(self.rate), Stream(self.rate)
+        self.run_for(10, first, second)
+        # As a time service does it: what is due does not go back.
+        self.clock.rightNow -= 3600
+        first.flow.moved(PIECE)
+        self.assertTrue(first.brake.held)
+        self.assert_near(10 * RATE, self.run_for(10, first, second), part=0.02)
+        self.clock.rightNow -= 3600
+        joined = Stream(self.rate)
+        self.assert_near(10 * RATE, self.run_for(10, joined), part=0.02)
+
+    def test_clock_is_set_back_while_it_pays(self) -> None:
+        """
+        Who comes then does not wait for the hour either.
+        """
+        self.clock.advance(7200)
+        stream = Stream(self.rate)
+        self.run_for(1, stream)
+        stream.flow.end()
+        self.clock.rightNow -= 3600
+        self.clock.advance(0)
+        late = Stream(self.rate)
+        self.assert_near(10 * RATE, self.run_for(10, late), part=0.02)
+
     def test_burst(self) -> None:
         """
         What was not used for a while can be used at once, and no more of it.

@@ -15,8 +15,9 @@ from twisted.logger import capturedLogs, formatEvent
 from twisted.trial.unittest import SynchronousTestCase
 from zope.interface.verify import verifyObject
 
-from reitunnel.errors import ConfigError, InvalidHook, Refused
+from reitunnel.errors import ConfigError, InvalidHook, Refused, Undecided
 from reitunnel.hooks import AsyncHook, BaseHook, HookManager
+from reitunnel.hooks.posting import PostFailed
 from reitunnel.hooks.remote_messages import (
     Asked,
     BadAnswer,
@@ -40,6 +41,7 @@ from reitunnel.interfaces import (
 )
 from tests.hooks.building import built
 from tests.hooks.fakes import (
+    ErrorRecorder,
     FakeCertificate,
     FakeFacts,
     FakeSession,
@@ -156,6 +158,46 @@ class DecisionTests(PolicyCase):
             failed,
         )
         self.assertEqual("policy service http://localhost:1 answers", well)
+
+    def test_no_answer_is_a_failure(self) -> None:
+        """
+        It is counted and told, whether it is allowed or refused. It is refused for now.
+        """
+        for fail_open in (False, True):
+            manager = HookManager(self.clock)
+            hook = RemotePolicyHook(
+                msgspec.structs.replace(OPTIONS, fail_open=fail_open), self.poster
+            )
+            told = ErrorRecorder()
+            manager.register(told)
+            manager.register(hook)
+            deciding = Deferred.fromCoroutine(manager.decide_tunnel_open(FakeTunnel()))
+            self.poster.fail()
+            if fail_open:
+                self.successResultOf(deciding)
+            else:
+                refused = self.failureResultOf(deciding, Refused).value
+                self.assertTrue(refused.passing)
+            [(error, context)] = told.errors
+            self.assertIsInstance(error, Undecided)
+            self.assertIsInstance(error.__cause__, PostFailed)
+            self.assertEqual("hook RemotePolicyHook failed in on_tunnel_open", context)
+            [counted] = [
+                each
+                for each in manager.statistics()
+                if (each.hook, each.event) == ("RemotePolicyHook", "on_tunnel_open")
+            ]
+            self.assertEqual((1, 0), (counted.failures, counted.refusals))
+
+    def test_reason(self) -> None:
+        """
+        What the log says of nonsense is for people.
+        """
+        for nonsense in ("two\nlines", "x" * 201):
+            body = msgspec.json.encode({"decision": "refuse", "reason": nonsense})
+            error = self.assertRaises(BadAnswer, decode_answer, "client", body)
+            self.assertNotIn("regex", str(error))
+            self.assertIn("`$.reason`", str(error))
 
     def test_no_answer_if_it_fails_open(self) -> None:
         self.hook = self.make(fail_open=True)

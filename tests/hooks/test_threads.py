@@ -6,7 +6,8 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from queue import SimpleQueue
-from threading import Barrier, current_thread
+from threading import Barrier, Event, Thread, current_thread
+from threading import enumerate as enumerate_threads
 from typing import Any
 
 from twisted.internet.defer import Deferred
@@ -15,8 +16,9 @@ from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 from zope.interface import implementer
 
+from reitunnel.errors import Code
 from reitunnel.hooks import AsyncHook, BaseHook, HookManager
-from reitunnel.hooks.threads import WorkerThreads
+from reitunnel.hooks.threads import IDLE, WorkerThreads
 from reitunnel.interfaces import IStream, ITunnel
 from tests.hooks.fakes import FakeStream, FakeTunnel
 
@@ -85,6 +87,64 @@ class WorkerThreadsTests(SynchronousTestCase):
         self.threads.stop()
         self.results[0].join(PATIENCE)
         self.assertFalse(self.results[0].is_alive())
+        self.assertEqual([], self.reactor.getDelayedCalls())
+
+    def test_stopped_while_busy(self) -> None:
+        """
+        The thread ends after its job.
+        """
+        self.threads.run(current_thread, self.results.append)
+        self.threads.stop()
+        self.reactor.turn()
+        self.results[0].join(PATIENCE)
+        self.assertFalse(self.results[0].is_alive())
+        self.assertEqual([], self.reactor.getDelayedCalls())
+
+    def test_idle(self) -> None:
+        """
+        They end when there is nothing to do for a while, and others begin later.
+        """
+        for _ in range(2):
+            self.threads.run(current_thread, self.results.append)
+            self.reactor.turn()
+            self.reactor.pump([IDLE, IDLE])
+            self.results[-1].join(PATIENCE)
+            self.assertFalse(self.results[-1].is_alive())
+            self.assertEqual([], self.reactor.getDelayedCalls())
+        self.assertEqual(2, len(set(self.results)))
+
+    def test_used_now_and_then(self) -> None:
+        for _ in range(10):
+            self.threads.run(current_thread, self.results.append)
+            self.reactor.turn()
+            self.reactor.advance(IDLE * 0.9)
+        self.assertEqual(1, len(set(self.results)))
+        self.assertEqual(1, len(self.reactor.getDelayedCalls()))
+
+    def test_busy_for_long(self) -> None:
+        """
+        A job that takes long is not given up.
+        """
+        goes_on = Event()
+        self.addCleanup(goes_on.set)
+        self.threads.run(current_thread, self.results.append)
+        self.reactor.turn()
+
+        def work() -> Thread:
+            goes_on.wait(PATIENCE)
+            return current_thread()
+
+        self.threads.run(work, self.results.append)
+        self.reactor.pump([IDLE] * 5)
+        self.threads.run(current_thread, self.results.append)
+        self.reactor.turn()
+        goes_on.set()
+        self.reactor.turn()
+        self.assertEqual(3, len(self.results))
+        self.reactor.pump([IDLE, IDLE])
+        for thread in self.results:
+            thread.join(PATIENCE)
+            self.assertFalse(thread.is_alive())
 
 
 class Where(BaseHook):
@@ -96,6 +156,9 @@ class Where(BaseHook):
         self.threads: list[str] = []
 
     def on_stream_open(self, stream: IStream) -> None:
+        self.threads.append(current_thread().name)
+
+    def on_stream_close(self, stream: IStream, code: Code, reason: str) -> None:
         self.threads.append(current_thread().name)
 
     def on_data_sent(self, tunnel: ITunnel, count: int) -> None:
@@ -117,3 +180,33 @@ class AsyncHookTests(SynchronousTestCase):
         reactor.turn()
         self.successResultOf(finished)
         self.assertEqual(["reitunnel-Where-1"] * 2, hook.threads)
+
+    def test_forgotten(self) -> None:
+        """
+        The threads of hooks that are not registered any more end, even if nobody else
+        knows of these hooks.
+        """
+        reactor = ThreadedClock()
+        manager = HookManager(reactor)
+        before = set(enumerate_threads())
+        for _ in range(40):
+            hook = AsyncHook(Where(), workers=2)
+            manager.register(hook)
+            decision = Deferred.fromCoroutine(manager.decide_stream_open(FakeStream()))
+            reactor.turn()
+            # The close is owed, and told when the hook is gone.
+            opened = self.successResultOf(decision)
+            manager.unregister(hook)
+            manager.notify_stream_close(opened, FakeStream(), Code.NONE, "")
+            del hook, decision, opened
+        made = set(enumerate_threads()) - before
+        self.assertNotEqual(set(), made)
+        reactor.advance(1)
+        for _ in range(40):
+            # They are told.
+            reactor.turn()
+        reactor.pump([IDLE, IDLE])
+        for thread in made:
+            thread.join(PATIENCE)
+        self.assertEqual(set(), set(enumerate_threads()) - before)
+        self.assertEqual([], reactor.getDelayedCalls())

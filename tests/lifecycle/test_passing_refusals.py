@@ -6,11 +6,12 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+from twisted.internet.defer import Deferred
 from twisted.trial.unittest import SynchronousTestCase
 
 from reitunnel.errors import Code, Refused
 from reitunnel.hooks import BaseHook
-from reitunnel.interfaces import ISession, IStream, ITunnel
+from reitunnel.interfaces import Decision, ISession, IStream, ITunnel
 from tests.pair import Pair
 
 
@@ -26,20 +27,35 @@ class BusyHook(BaseHook):
         self._kind = kind
         self._passing = passing
 
-    def on_client_connect(self, client: ISession) -> None:
-        self._decide("client")
+    def on_client_connect(self, client: ISession) -> Decision:
+        return self._decide("client")
 
-    def on_tunnel_open(self, tunnel: ITunnel) -> None:
-        self._decide("tunnel")
+    def on_tunnel_open(self, tunnel: ITunnel) -> Decision:
+        return self._decide("tunnel")
 
-    def on_stream_open(self, stream: IStream) -> None:
-        self._decide("stream")
+    def on_stream_open(self, stream: IStream) -> Decision:
+        return self._decide("stream")
 
-    def _decide(self, kind: str) -> None:
+    def _decide(self, kind: str) -> Decision:
         if kind == self._kind:
             self.asked += 1
             if self.asked == 1:
                 raise Refused("busy", passing=self._passing)
+        return None
+
+
+class SilentHook(BusyHook):
+    """
+    Gives no answer, until it does.
+    """
+
+    decides = False
+
+    def _decide(self, kind: str) -> Decision:
+        if kind != self._kind or self.decides:
+            return None
+        self.asked += 1
+        return Deferred()
 
 
 def with_hook(side: str, hook: BusyHook) -> Pair:
@@ -93,6 +109,28 @@ class PassingRefusalTests(SynchronousTestCase):
 
     def test_stream(self) -> None:
         self.each_side(self.check_stream)
+
+    def check_no_answer(self, kind: str) -> None:
+        """
+        A hook that cannot decide today may do so tomorrow.
+        """
+        hook = SilentHook(kind)
+        pair = Pair(server_hooks=[hook]).start()
+        self.assertEqual([], pair.public_ports)
+        pair.reactor.advance(3600)
+        asked = hook.asked
+        self.assertGreater(asked, 10)
+        self.assertLess(asked, 600)
+        hook.decides = True
+        pair.reactor.advance(120)
+        self.assertIsNone(pair.visit().lost)
+        self.assertEqual([], pair.stop())
+
+    def test_client_without_answer(self) -> None:
+        self.check_no_answer("client")
+
+    def test_tunnel_without_answer(self) -> None:
+        self.check_no_answer("tunnel")
 
     def test_for_good(self) -> None:
         """

@@ -391,15 +391,15 @@ class NeverBegunTests(TableCase):
         Row(
             "a hook of the server does not decide",
             connect_and_wait,
-            server=["client+", "client- REFUSED: refused by a hook"],
+            server=["client+", "client- INTERNAL: refused by a hook"],
             make=partial(on_server, never),
             errors=["hook Decider failed in on_client_connect", CONNECTING],
         ),
         Row(
             "a hook of the client does not decide",
             connect_and_wait,
-            server=["client+", "client- REFUSED: refused by a hook"],
-            client=["client+", "client- REFUSED: refused by a hook"],
+            server=["client+", "client- INTERNAL: refused by a hook"],
+            client=["client+", "client- INTERNAL: refused by a hook"],
             make=partial(on_client, never),
             errors=["hook Decider failed in on_client_connect"],
         ),

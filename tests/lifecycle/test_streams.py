@@ -450,22 +450,22 @@ class RefusedTests(TableCase):
         Row(
             "a hook of the server does not decide",
             visit_and_time_out,
-            server=["stream+ 2", "stream- 2 REFUSED: refused by a hook (0/0)"],
+            server=["stream+ 2", "stream- 2 INTERNAL: refused by a hook (0/0)"],
             make=partial(on_server, never),
             errors=["hook Decider failed in on_stream_open"],
         ),
         Row(
             "a hook of the client does not decide",
             visit_and_time_out,
-            server=["stream+ 2", "stream- 2 REFUSED: refused by a hook (0/0)"],
-            client=["stream+ 2", "stream- 2 REFUSED: refused by a hook (0/0)"],
+            server=["stream+ 2", "stream- 2 INTERNAL: refused by a hook (0/0)"],
+            client=["stream+ 2", "stream- 2 INTERNAL: refused by a hook (0/0)"],
             make=partial(on_client, never),
             errors=["hook Decider failed in on_stream_open"],
         ),
         Row(
             "a visitor leaves while hooks of the server decide",
             leave_undecided,
-            server=["stream+ 2", "stream- 2 REFUSED: refused by a hook (0/0)"],
+            server=["stream+ 2", "stream- 2 INTERNAL: refused by a hook (0/0)"],
             make=partial(on_server, never),
             errors=["hook Decider failed in on_stream_open"],
         ),
@@ -496,7 +496,7 @@ class RefusedTests(TableCase):
             pair.visit()
             told = getattr(pair, side)
             self.assertEqual(
-                ["stream+ 2", "stream- 2 REFUSED: refused by a hook (0/0)"],
+                ["stream+ 2", "stream- 2 INTERNAL: refused by a hook (0/0)"],
                 told.take()[-2:],
             )
             [(error, _)] = told.errors

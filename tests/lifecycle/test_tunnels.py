@@ -238,15 +238,15 @@ class RefusedTests(TableCase):
         Row(
             "a hook of the server does not decide",
             ask_and_wait,
-            server=["tunnel+ 2", "tunnel- 2 REFUSED: refused by a hook (0/0)"],
-            client=["tunnel+ 2", "tunnel- 2 REFUSED: refused by a hook (0/0)"],
+            server=["tunnel+ 2", "tunnel- 2 INTERNAL: refused by a hook (0/0)"],
+            client=["tunnel+ 2", "tunnel- 2 INTERNAL: refused by a hook (0/0)"],
             make=partial(on_server, never),
             errors=["hook Decider failed in on_tunnel_open"],
         ),
         Row(
             "a hook of the client does not decide",
             ask_and_wait,
-            client=["tunnel+ 2", "tunnel- 2 REFUSED: refused by a hook (0/0)"],
+            client=["tunnel+ 2", "tunnel- 2 INTERNAL: refused by a hook (0/0)"],
             make=partial(on_client, never),
             errors=["hook Decider failed in on_tunnel_open"],
         ),
@@ -261,7 +261,7 @@ class RefusedTests(TableCase):
             ask(pair)
             pair.reactor.settle()
             self.assertEqual(
-                ["tunnel+ 2", "tunnel- 2 REFUSED: refused by a hook (0/0)"],
+                ["tunnel+ 2", "tunnel- 2 INTERNAL: refused by a hook (0/0)"],
                 pair.told_client.take()[-2:],
             )
             self.assertEqual(1, len(self.flushLoggedErrors(ZeroDivisionError)))

@@ -81,17 +81,24 @@ class AskingTestCase(SynchronousTestCase):
         self.assertEqual([], self.pair.stop())
 
     def begin(
-        self, path: str, *, method: str = "GET", host: str = "localhost", **headers: str
+        self,
+        path: str,
+        *,
+        method: str = "GET",
+        host: str = "localhost",
+        port: int = MONITOR_PORT,
+        **headers: str,
     ) -> Peer:
         """
         Ask for a page.
 
+        @param port: where the monitor listens.
         @param headers: with underscores for dashes.
         """
         lines = [f"{method} {path} HTTP/1.1", f"Host: {host}", "Connection: close"]
         lines += [f"{n.replace('_', '-')}: {value}" for n, value in headers.items()]
         peer = Peer()
-        self.pair.reactor.connectTCP("127.0.0.1", MONITOR_PORT, Caller(peer))
+        self.pair.reactor.connectTCP("127.0.0.1", port, Caller(peer))
         self.pair.reactor.settle()
         peer.say("\r\n".join([*lines, "", ""]).encode())
         self.pair.reactor.settle()
@@ -109,7 +116,7 @@ class AskingTestCase(SynchronousTestCase):
             headers[name.lower()] = value
         return Response(int(first.split()[1]), headers, body)
 
-    def ask(self, path: str, **more: str) -> Response:
+    def ask(self, path: str, **more: Any) -> Response:
         """
         Ask for a page that comes at once.
         """

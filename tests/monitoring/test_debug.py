@@ -4,26 +4,29 @@ Tests of the pages below C{/debug/}.
 
 from __future__ import annotations
 
+import gc
 import json
 import signal
 import tracemalloc
 from functools import partial
 from pathlib import Path
 from typing import Any
+from weakref import ref
 
 from twisted.internet.testing import MemoryReactorClock
 
+from reitunnel import Client
 from reitunnel.auth import new_token
-from reitunnel.config import AuthSettings, Secret
+from reitunnel.config import AuthSettings, Monitoring, Secret
 from reitunnel.errors import Code, Refused
 from reitunnel.hooks import BaseHook
 from reitunnel.interfaces import IStream
-from reitunnel.monitoring import trace
+from reitunnel.monitoring import Monitor, trace, tree
 from reitunnel.monitoring.holdings import describe_reactor
 from reitunnel.monitoring.turns import TurnWatcher
 from tests.certificates import write_private
 from tests.memory import Peer
-from tests.monitoring.asking import AskingTestCase, Response
+from tests.monitoring.asking import MONITOR_PORT, AskingTestCase, Response
 from tests.pair import Pair, client_config, server_config
 
 
@@ -157,6 +160,61 @@ class HeapTests(DebugTestCase):
         self.assertTrue(tracemalloc.is_tracing())
 
 
+class TwoMonitorsTests(DebugTestCase):
+    """
+    A process with a server and a client, and a monitor for each. What there is once in
+    a process is for one of them at a time.
+    """
+
+    def setUp(self) -> None:
+        super().setUp()
+        self.addCleanup(
+            signal.signal, signal.SIGPROF, signal.signal(signal.SIGPROF, signal.SIG_IGN)
+        )
+        self.other = Monitor(
+            self.pair.reactor,
+            self.pair.client,
+            Monitoring(listen=f"127.0.0.1:{MONITOR_PORT + 1}"),
+        )
+        self.successResultOf(self.other.start_listening())
+
+    def stop(self) -> None:
+        stopping = self.other.stopService()
+        self.pair.reactor.settle()
+        self.successResultOf(stopping)
+        super().stop()
+
+    def test_one_at_a_time(self) -> None:
+        for page in ("profile", "trace"):
+            path = f"/debug/{page}?seconds=2"
+            for ports in ((0, 1), (1, 0)):
+                mine, others = (MONITOR_PORT + each for each in ports)
+                first = self.begin(path, port=mine)
+                second = self.ask(path, port=others)
+                self.assertEqual(409, second.code)
+                self.assertIn("one at a time", second.text)
+                self.assertEqual(200, self.finish(first, 2).code)
+
+    def test_heap(self) -> None:
+        """
+        Who stops the tracing of the other's ends all of it: a later one has its time.
+        """
+        if tracemalloc.is_tracing():
+            self.skipTest("allocations are traced already")
+        self.addCleanup(tracemalloc.stop)
+        start = partial(self.ask, "/debug/heap/start?seconds=5", method="POST")
+        self.assertEqual(200, start().code)
+        self.assertEqual(409, start(port=MONITOR_PORT + 1).code)
+        stop = self.ask("/debug/heap/stop", method="POST", port=MONITOR_PORT + 1)
+        self.assertEqual(200, stop.code)
+        self.pair.reactor.advance(4)
+        self.assertEqual(200, start(port=MONITOR_PORT + 1).code)
+        self.pair.reactor.advance(4)
+        self.assertTrue(tracemalloc.is_tracing())
+        self.pair.reactor.advance(1)
+        self.assertFalse(tracemalloc.is_tracing())
+
+
 class Reading:
     """
     A descriptor.
@@ -273,6 +331,33 @@ class TraceTests(DebugTestCase):
             self.shape(events, "stream"),
         )
 
+    def test_same_name(self) -> None:
+        """
+        A client that takes its own place has the same name, and is another session:
+        each has its end.
+        """
+        self.pair.start()
+        peer = self.begin("/debug/trace?seconds=5")
+        for _ in range(2):
+            other = Client(self.pair.reactor, client_config())
+            other.startService()
+            self.pair.reactor.settle()
+        events = self.events(self.finish(peer, 5))
+        stopping = other.stopService()
+        self.pair.reactor.settle()
+        self.successResultOf(stopping)
+        for kind, count in (("session", 3), ("tunnel", 3)):
+            ids = {
+                phase: [
+                    event["id"]
+                    for event in events
+                    if (event.get("cat"), event["ph"]) == (kind, phase)
+                ]
+                for phase in "be"
+            }
+            self.assertEqual(count, len(set(ids["b"])), kind)
+            self.assertEqual(sorted(ids["b"]), sorted(ids["e"]), kind)
+
     def test_nothing_is_left(self) -> None:
         """
         The hooks are as before, whether the trace ends or the asker leaves.
@@ -308,6 +393,32 @@ class TraceTests(DebugTestCase):
         answer = self.finish(peer, 5)
         self.assertLess(len(answer.json["traceEvents"]), 20)
         self.assertGreater(answer.json["otherData"]["lost_events"], 20)
+
+    def test_nothing_is_kept(self) -> None:
+        """
+        What opens meanwhile owes the trace its close, and may be open for weeks: the
+        events are not kept for that.
+        """
+        traces: list[trace.Trace] = []
+
+        class Watched(trace.Trace):
+            def start(self) -> None:
+                traces.append(self)
+                super().start()
+
+        self.patch(tree, "Trace", Watched)
+        self.pair.start()
+        peer = self.begin("/debug/trace?seconds=5")
+        self.pair.open_stream()
+        self.assertLess(5, len(self.events(self.finish(peer, 5))))
+        kept = [ref(each) for each in traces]
+        traces.clear()
+        gc.collect()
+        [found] = kept
+        still = found()
+        assert still is not None, "it is owed a close"
+        lists = [each for each in vars(still).values() if isinstance(each, list | dict)]
+        self.assertEqual(0, sum(map(len, lists)))
 
     def test_refused(self) -> None:
         """
@@ -366,6 +477,36 @@ class TurnTests(DebugTestCase):
         self.assertEqual(["timed calls", "wait and events", "wait and events"], told)
         self.assertEqual(["calls", 3, -1, "calls"], reactor.turns)
         self.assertEqual({"turns"}, set(vars(reactor)))
+
+    def test_patched_already(self) -> None:
+        """
+        What somebody else has put before the methods stays, whoever came first.
+        """
+        reactor: Any = Looping()
+        told: list[str] = []
+
+        def theirs() -> None:
+            told.append("theirs")
+
+        reactor.runUntilCurrent = theirs
+        watcher = TurnWatcher(
+            reactor, lambda name, *_: told.append(name), 0.0, lambda: 0.0
+        )
+        watcher.start()
+        reactor.runUntilCurrent()
+        watcher.stop()
+        self.assertIs(theirs, reactor.runUntilCurrent)
+        watcher.start()
+        ours = reactor.runUntilCurrent
+
+        def later() -> None:
+            ours()
+
+        reactor.runUntilCurrent = later
+        watcher.stop()
+        self.assertIs(later, reactor.runUntilCurrent)
+        reactor.runUntilCurrent()
+        self.assertEqual(["theirs", "timed calls", "theirs"], told)
 
     def test_other_loops(self) -> None:
         """

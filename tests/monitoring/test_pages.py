@@ -4,8 +4,10 @@ Tests of the pages that cost little, and of who may ask for them.
 
 from __future__ import annotations
 
+from typing import Any
 from unittest import skipIf
 
+from twisted.logger import capturedLogs, formatEvent
 from zope.interface import implementer
 
 from reitunnel.config import Monitoring, TunnelSettings
@@ -286,6 +288,7 @@ class Meter(BaseHook):
     """
 
     broken = False
+    given: Any = None
 
     def __init__(self, name: str = "visitors") -> None:
         self.name = name
@@ -296,7 +299,7 @@ class Meter(BaseHook):
         """
         if self.broken:
             raise ValueError("no metrics today")
-        return f"# TYPE {self.name} gauge\n{self.name} 3.0\n".encode()
+        return self.given or f"# TYPE {self.name} gauge\n{self.name} 3.0\n".encode()
 
 
 @skipIf(text_string_to_metric_families is None, "needs prometheus-client")
@@ -355,3 +358,41 @@ class MetricsTests(AskingTestCase):
         meter.broken = True
         self.assertNotIn(("visitors",), self.samples())
         self.assertEqual(1, len(self.flushLoggedErrors(ValueError)))
+
+    def test_hooks_that_give_nonsense(self) -> None:
+        """
+        They cost no others their metrics. It is logged once, with the hook's name.
+        """
+        meter, other = Meter(), Meter("other")
+        self.pair.server.hooks.register(meter)
+        self.pair.server.hooks.register(other)
+        for given in ("# TYPE visitors gauge\nvisitors 3.0\n", 3, [b"visitors 3.0"]):
+            meter.given = given
+            with capturedLogs() as events:
+                for _ in range(3):
+                    samples = self.samples()
+                    self.assertEqual(3, samples["other",])
+                    self.assertNotIn(("visitors",), samples)
+            [said] = [
+                each for each in events if "gives no metrics" in formatEvent(each)
+            ]
+            self.assertEqual("hook Meter gives no metrics", formatEvent(said))
+            meter.given = None
+            self.assertEqual(3, self.samples()["visitors",])
+        self.assertEqual(3, len(self.flushLoggedErrors(TypeError)))
+        # The end of a line that it has forgotten.
+        meter.given = b"# TYPE visitors gauge\nvisitors 4.0"
+        samples = self.samples()
+        self.assertEqual((4, 3), (samples["visitors",], samples["other",]))
+
+    def test_two_of_a_kind(self) -> None:
+        """
+        The same metrics twice would make all of the page useless.
+        """
+        for _ in range(2):
+            self.pair.server.hooks.register(Meter())
+        self.pair.server.hooks.register(Meter("reitunnel_sessions"))
+        text = self.ask("/metrics").text
+        self.assertEqual(1, text.count("# TYPE visitors "))
+        self.assertEqual(1, text.count("# TYPE reitunnel_sessions "))
+        self.assertEqual(2, len(self.flushLoggedErrors(ValueError)))

@@ -272,7 +272,7 @@ class HookTests(HandshakeCase):
         """
         self.decision.errback(ZeroDivisionError("secret"))
         self.pair.reactor.settle()
-        self.assertEqual((Code.REFUSED, "refused by a hook"), self.client.refused())
+        self.assertEqual((Code.INTERNAL, "refused by a hook"), self.client.refused())
         self.assertEqual(1, len(self.flushLoggedErrors(ZeroDivisionError)))
 
 

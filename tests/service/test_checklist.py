@@ -284,9 +284,12 @@ class HintTests(ChecklistTestCase):
         More threads than are of use.
         """
         self.assertEqual([], self.hook_hints({"wrap": {"queue": 1, "workers": 8}}))
-        for wrap in ({"workers": 9}, [{"sample": 2}, {"workers": 9}]):
+        for wrap, key in (
+            ({"workers": 9}, "hooks[0].wrap.workers"),
+            ([{"sample": 2}, {"workers": 9}], "hooks[0].wrap[1].workers"),
+        ):
             [advice] = self.hook_hints({"wrap": wrap})
-            self.assertEqual("hooks[0].wrap.workers", advice.key)
+            self.assertEqual(key, advice.key)
 
     def hook_hints(self, options: dict[str, Any]) -> list[Advice]:
         """

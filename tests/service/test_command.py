@@ -6,6 +6,7 @@ What runs in a process of its own is tested in C{tests/integration/test_command.
 
 from __future__ import annotations
 
+import os
 from io import StringIO
 from pathlib import Path
 
@@ -51,6 +52,19 @@ class MainTests(SynchronousTestCase):
             code, out, err = self.run_main(*arguments)
             self.assertEqual((0, ""), (code, err))
             self.assertRegex(out, r"\Areitunnel \d")
+
+    def test_nobody_reads(self) -> None:
+        """
+        C{reitunnel hooks | head -1} is no failure to speak of.
+        """
+        for arguments in (("hooks",), ("--help",), ("token", "--help")):
+            reader, writer = os.pipe()
+            os.close(reader)
+            err = StringIO()
+            # When it is closed, what is left in it is written.
+            with open(writer, "w", encoding="utf-8") as out:
+                code = main(arguments, out, err)
+            self.assertEqual((141, ""), (code, err.getvalue()))
 
     def test_mistakes(self) -> None:
         see = "(see reitunnel --help)"
