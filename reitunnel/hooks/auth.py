@@ -15,7 +15,13 @@ from zope.interface import implementer
 
 from reitunnel.errors import Code, Refused
 from reitunnel.hooks.client_rules import ClientGroup, ClientRules
-from reitunnel.interfaces import Decision, IClientHook, IHookFactory, ISession
+from reitunnel.interfaces import (
+    Decision,
+    IClientHook,
+    IHookFactory,
+    IReturnHook,
+    ISession,
+)
 
 Validator = Callable[[ISession], Decision]
 """
@@ -44,7 +50,7 @@ class AuthOptions(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True)
             raise ValueError("needs one or more of allow, deny, validator")
 
 
-@implementer(IClientHook)
+@implementer(IClientHook, IReturnHook)
 class AuthHook:
     """
     Refuses clients by their token, certificate or instance, or by what a function
@@ -86,6 +92,14 @@ class AuthHook:
         if self._allow is not None and client not in self._allow:
             raise Refused(f"{who} is not among the allowed clients")
         return None if self._validator is None else self._validator(client)
+
+    def on_client_return(self, client: ISession) -> Decision:
+        """
+        See L{IReturnHook.on_client_return}: what holds for a client that connects.
+
+        @raise Refused: if the client is denied, or not among the allowed.
+        """
+        return self.on_client_connect(client)
 
     def on_client_disconnect(self, client: ISession, code: Code, reason: str) -> None:
         """

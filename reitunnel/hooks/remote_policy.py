@@ -30,6 +30,7 @@ from reitunnel.interfaces import (
     IHookFactory,
     IHookHost,
     IReactorHook,
+    IReturnHook,
     ISession,
     IStream,
     IStreamHook,
@@ -37,10 +38,10 @@ from reitunnel.interfaces import (
     ITunnelHook,
 )
 
-_INTERFACES: dict[Asked, type[Interface]] = {
-    "client": IClientHook,
-    "tunnel": ITunnelHook,
-    "stream": IStreamHook,
+_INTERFACES: dict[Asked, tuple[type[Interface], ...]] = {
+    "client": (IClientHook, IReturnHook),
+    "tunnel": (ITunnelHook,),
+    "stream": (IStreamHook,),
 }
 
 
@@ -99,7 +100,11 @@ class RemotePolicyHook:
             self,
             IBackgroundHook,
             IReactorHook,
-            *(_INTERFACES[asked] for asked in dict.fromkeys(options.ask)),
+            *(
+                face
+                for asked in dict.fromkeys(options.ask)
+                for face in _INTERFACES[asked]
+            ),
         )
 
     def attach(self, host: IHookHost) -> None:
@@ -123,6 +128,13 @@ class RemotePolicyHook:
         """
         See L{IClientHook.on_client_disconnect}.
         """
+
+    async def on_client_return(self, client: ISession) -> None:
+        """
+        See L{IReturnHook.on_client_return}. The service is asked as it was when the
+        client connected. Without an answer, the client may come again.
+        """
+        await self._ask("client", encode_client(client), passing=True)
 
     async def on_tunnel_open(self, tunnel: ITunnel) -> None:
         """
@@ -150,10 +162,13 @@ class RemotePolicyHook:
 
     # The parts.
 
-    async def _ask(self, asked: Asked, body: bytes) -> Answer | None:
+    async def _ask(
+        self, asked: Asked, body: bytes, *, passing: bool = False
+    ) -> Answer | None:
         """
         Ask the service.
 
+        @param passing: whether it is worth another try when there is no answer.
         @return: what it answered, if it allows; L{None} if there is no answer, and
             that is to be allowed.
         @raise Refused: when it is refused.
@@ -164,7 +179,8 @@ class RemotePolicyHook:
             self._say_failing(str(error))
             if self._options.fail_open:
                 return None
-            raise Refused("the policy service gives no answer") from None
+            message = "the policy service gives no answer"
+            raise Refused(message, passing=passing) from None
         if self._failing:
             self._failing = False
             self._log.info("policy service {where} answers", where=self._poster.where)

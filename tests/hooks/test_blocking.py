@@ -35,6 +35,7 @@ from reitunnel.interfaces import (
     IErrorHook,
     IHookFactory,
     IReactorHook,
+    IReturnHook,
     IStreamHook,
     ITunnelHook,
 )
@@ -288,7 +289,11 @@ class OptionTests(BlockCase):
         return hook
 
     def test_only_what_is_needed(self) -> None:
-        both: set[type[Interface]] = {IReactorHook, IClientHook}
+        both: set[type[Interface]] = {
+            IReactorHook,
+            IClientHook,
+            IReturnHook,
+        }
         cases: tuple[tuple[dict[str, Any], set[type[Interface]]], ...] = (
             ({}, {IErrorHook, ITunnelHook, IStreamHook}),
             ({"visitors": False}, {IErrorHook, ITunnelHook}),

@@ -97,7 +97,7 @@ class CountTests(StatisticsTestCase):
         self.manager.register(ErrorRecorder(), name="b")
         self.manager.register(RecordingHook(), name="a")
         names = [each.hook for each in self.manager.statistics()]
-        self.assertEqual(["b", *["a"] * 11], names)
+        self.assertEqual(["b", *["a"] * 12], names)
 
     def test_unregistered(self) -> None:
         hook = ErrorRecorder()
