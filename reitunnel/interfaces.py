@@ -441,6 +441,26 @@ class IBackgroundHook(Interface):
         """
 
 
+class IHeirHook(Interface):
+    """
+    A hook that goes on with what another one of its kind holds, such as a file or
+    counts. A reload builds a hook anew whose table has changed, while the one before is
+    still there and holds that.
+    """
+
+    def inherit(former: object) -> bool:
+        """
+        Go on with what another hook holds. Called before
+        L{IBackgroundHook.attach}, for each hook that the reload takes away, and each
+        L{IBackgroundHook} that one before has, until the answer is yes. C{former}
+        still works. It goes on if the reload is refused in the end; if not, it is told
+        the closes of what it has allowed, beside this hook.
+
+        @param former: a hook of any kind.
+        @return: whether it had what this hook needs. No other hook gets it then.
+        """
+
+
 class IReactorHook(Interface):
     """
     A hook that uses the reactor in the calls of events: it must not be called in

@@ -25,6 +25,7 @@ from reitunnel.wire.streams import Stream
 
 if TYPE_CHECKING:
     from reitunnel.client.session import ClientSession
+    from reitunnel.client.tunnels import SessionTunnels
 
 
 class AskedTunnel:
@@ -38,9 +39,14 @@ class AskedTunnel:
     _log = Logger()
 
     def __init__(
-        self, session: ClientSession, wanted: ClientTunnel, number: int
+        self,
+        session: ClientSession,
+        tunnels: SessionTunnels,
+        wanted: ClientTunnel,
+        number: int,
     ) -> None:
         """
+        @param tunnels: told of what comes of it.
         @param number: the tunnel's number, which no other of the session has had.
         """
         client = session.client
@@ -58,7 +64,8 @@ class AskedTunnel:
             close=self._close,
         )
         self._session = session
-        self._owed = Owed(self._tell, partial(session.tunnel_over, self))
+        self._tunnels = tunnels
+        self._owed = Owed(self._tell, partial(tunnels.over, self))
         self.record.on_over = self._owed.over
         self._asking: Asking[None] | None = None
 
@@ -141,17 +148,25 @@ class AskedTunnel:
         except Refused as refused:
             error = TunnelRefused(refused.code, str(refused))
             self.end(error.code, error.reason)
-            self._session.refused(self, error)
+            self._tunnels.refused(self, error)
         finally:
             self._owed.decided(opened)
         if opened is not None and not self.record.ended:
-            self._session.send_request(self)
+            self._request()
+
+    def _request(self) -> None:
+        """
+        The hooks have allowed it: ask the server.
+        """
+        mux, record = self._session.mux, self.record
+        mux.session.open_tunnel(self.wanted.request(record.id, record.port))
+        mux.changed()
 
     def _failed(self, failure: Failure) -> None:
         self._log.failure("cannot ask for a tunnel", failure=failure)
         self.close(Code.INTERNAL, "the client failed")
         error = TunnelRefused(Code.INTERNAL, "the client failed")
-        self._session.refused(self, error)
+        self._tunnels.refused(self, error)
 
     def _tell(self, opened: Opened, code: Code, reason: str) -> None:
         client = self._session.client

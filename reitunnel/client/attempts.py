@@ -5,13 +5,15 @@ A client's attempts to connect: where they go to, and how long it waits between 
 from __future__ import annotations
 
 from random import Random
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from twisted.application.internet import ClientService
 from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import (
+    IAddress,
     IProtocol,
     IProtocolFactory,
+    IReactorTime,
     IStreamClientEndpoint,
 )
 from twisted.internet.protocol import Factory
@@ -25,6 +27,14 @@ if TYPE_CHECKING:
     from reitunnel.client.client import Client
 
 _random = Random()
+
+_LASTING: Final = 1.0
+"""How long, in seconds, a link has to last not to count as soon lost."""
+_AT_ONCE: Final = 3
+"""
+How many links in a row may be soon lost before a session that waits for the next one
+has to be patient: something may be in between that lets no link live.
+"""
 
 
 @implementer(IStreamClientEndpoint)
@@ -43,6 +53,32 @@ class ChangingEndpoint:
         Dial.
         """
         return self.current.connect(protocolFactory)
+
+
+class _SessionFactory(Factory):
+    """
+    Builds what stands for the session's link.
+    """
+
+    noisy = False
+
+    def __init__(self, clock: IReactorTime) -> None:
+        self._clock = clock
+        self._built_at = 0.0
+
+    @property
+    def age(self) -> float:
+        """
+        How long ago, in seconds, the newest link was there.
+        """
+        return self._clock.seconds() - self._built_at
+
+    def buildProtocol(self, addr: IAddress | None) -> SessionProtocol:
+        """
+        Build it for a link whose handshake is over.
+        """
+        self._built_at = self._clock.seconds()
+        return SessionProtocol()
 
 
 class Attempts:
@@ -65,9 +101,12 @@ class Attempts:
         self._standing = standing
         self._log = log
         self._endpoint = ChangingEndpoint(endpoint)
+        self._sessions = _SessionFactory(client.reactor)
+        # How many links in a row were lost soon.
+        self._soon_lost = 0
         self._service = ClientService(
             SessionEndpoint(client, self._endpoint),
-            Factory.forProtocol(SessionProtocol),
+            self._sessions,
             retryPolicy=self._next_delay,
             clock=client.reactor,
         )
@@ -105,7 +144,11 @@ class Attempts:
         """
         standing, config = self._standing, self._client.config
         if attempt == 1 and standing.waiting_session is not None:
-            return 0.0
+            lasted = self._sessions.age >= _LASTING
+            self._soon_lost = 0 if lasted else self._soon_lost + 1
+            if self._soon_lost <= _AT_ONCE:
+                return 0.0
+            attempt = self._soon_lost - _AT_ONCE
         retry = config.retry
         delay = retry.initial_delay * retry.factor ** min(attempt - 1, 100)
         delay = min(delay, retry.max_delay)

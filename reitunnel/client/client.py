@@ -5,6 +5,7 @@ The client as a service: keeps a session with the server, and its tunnels open.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
+from functools import partial
 from types import MappingProxyType
 from typing import Any, Final
 
@@ -89,6 +90,8 @@ class Client(Service):
             self, configured, self._standing, self._attempts, self._tunnels
         )
         self._draining = Draining(reactor, self._log)
+        # The session that the client closes while it stops.
+        self._leaving: ClientSession | None = None
         self._links: set[Deferred[None]] = set()
 
     # What embedding programs use.
@@ -256,12 +259,14 @@ class Client(Service):
 
     def stop_now(self) -> None:
         """
-        While C{stopService} waits: wait no longer, for streams or for the server.
+        While C{stopService} waits: wait no longer for streams, and for the server
+        a second, so that it hears that it is over. Called again, it waits
+        for nothing.
         """
-        session = self._standing.session
-        if not self.running and session is not None:
-            session.mux.abort(Code.SHUTDOWN, "the client is stopping")
-            self.streams_over()
+        session = self._leaving
+        if session is not None:
+            abort = partial(session.mux.abort, Code.SHUTDOWN, "the client is stopping")
+            self._draining.hurry(abort)
 
     @property
     def status(self) -> str:
@@ -386,7 +391,7 @@ class Client(Service):
         reason = "the client is stopping"
         standing = self._standing
         standing.does_not_give_up()
-        session = standing.session
+        self._leaving = session = standing.session
         if session is not None:
             session.drain(Code.SHUTDOWN, reason)
             seconds = self.config.timeouts.drain
@@ -394,6 +399,8 @@ class Client(Service):
             session.close(Code.SHUTDOWN, reason)
         await self._attempts.stop()
         await DeferredList(self._links)
+        self._draining.stop()
+        self._leaving = None
         self.pipes.clear()
         standing.disappoint(SessionRefused(Code.SHUTDOWN, reason))
         self._tunnels.refuse(TunnelRefused(Code.SHUTDOWN, reason))

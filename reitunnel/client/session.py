@@ -1,5 +1,5 @@
 """
-The client's session with the server: its tunnels and their streams.
+The client's session with the server, and what carries its streams.
 """
 
 from __future__ import annotations
@@ -12,29 +12,19 @@ from twisted.internet.interfaces import IStreamClientEndpoint
 from twisted.logger import Logger
 from zope.interface import implementer
 
-from reitunnel.client.asked import AskedTunnel
 from reitunnel.client.pool import LinkPool
-from reitunnel.client.retries import Retries
 from reitunnel.client.tunnel import ClientTunnel
+from reitunnel.client.tunnels import SessionTunnels
 from reitunnel.errors import (
     Code,
     CodedError,
     Refused,
     SessionRefused,
     TransportError,
-    TunnelRefused,
 )
 from reitunnel.hooks import Asking, Opened, Owed
 from reitunnel.interfaces import ILinkFacts, ISession, ITunnel
-from reitunnel.relay import (
-    FAILURES,
-    DataLink,
-    Link,
-    Mux,
-    TunnelRecord,
-    internet_address,
-    joined,
-)
+from reitunnel.relay import FAILURES, DataLink, Link, Mux, internet_address
 from reitunnel.wire.frames import HEADER_SIZE
 from reitunnel.wire.journal import Journal
 from reitunnel.wire.messages import DIRECT, RESUME, TunnelOpen, Welcome
@@ -44,13 +34,6 @@ from reitunnel.wire.streams import Stream
 if TYPE_CHECKING:
     from reitunnel.client.client import Client
 
-_PASSING: Final = frozenset({Code.ADDRESS_IN_USE, Code.LIMIT, Code.INTERNAL})
-"""A tunnel that was refused for one of these is asked for again."""
-_OCCUPIED: Final = frozenset({Code.ADDRESS_IN_USE, Code.POLICY})
-"""
-When a port that the server had chosen before is refused for one of these, it may
-choose another.
-"""
 _LEAST_HEARTBEAT: Final = 1.0
 _LEAST_PATIENCE: Final = 3.0
 """The shortest heartbeat that a server can ask for, and its time-out, in seconds."""
@@ -97,69 +80,22 @@ class ClientSession:
         self.streams = 0
         self.draining = False
         self.end: tuple[Code, str] | None = None
-        config = client.config
-        limits = SessionLimits(
-            max_streams=config.limits.max_streams,
-            max_window=config.tuning.stream_window,
-            max_session_bytes=config.limits.max_session_bytes,
-            chunk=config.tuning.buffer_size - HEADER_SIZE,
-        )
-        timeouts = config.timeouts
         self._grace = 0.0
         if RESUME in welcome.capabilities:
-            self._grace = min(timeouts.resume, welcome.resume)
+            self._grace = min(client.config.timeouts.resume, welcome.resume)
         self._detached_at = 0.0
-        session = Session(Role.CLIENT, limits)
-        session.direct = client.wants_data_links and DIRECT in welcome.capabilities
-        self.mux = Mux(
-            session,
-            self,
-            link,
-            client.reactor,
-            pipes=client.pipes,
-            heartbeat_interval=min(
-                timeouts.heartbeat_interval, max(welcome.heartbeat, _LEAST_HEARTBEAT)
-            ),
-            heartbeat_timeout=min(
-                timeouts.heartbeat_timeout,
-                max(welcome.heartbeat_timeout, _LEAST_PATIENCE),
-            ),
-            journal=(
-                Journal(config.limits.max_unacknowledged) if self._grace else None
-            ),
-        )
-        self._pool: LinkPool | None = None
-        if session.direct:
-            self._pool = LinkPool(
-                client.reactor,
-                endpoint,
-                client.authenticator,
-                config.pool_size,
-                welcome=welcome,
-                handshake_timeout=timeouts.handshake,
-                heartbeat_interval=self.mux.heartbeat.interval,
-                heartbeat_timeout=self.mux.heartbeat.timeout,
-                word_timeout=self.mux.heartbeat.timeout + self._grace,
-                link_made=client.link_made,
-                link_up=lambda: self.link_up,
-            )
+        self.mux = self._make_mux(link)
+        self._pool = self._make_pool(endpoint) if self.mux.session.direct else None
         self._deciding: Asking[Opened] | None = None
         self._owed = Owed(self._tell, lambda: None)
-        self._tunnels: dict[int, AskedTunnel] = {}
-        self._unfinished: dict[AskedTunnel, None] = {}
-        self._next_number = 1
-        self._retries = Retries(client.reactor, self.ask)
+        self._tunnels = SessionTunnels(self, self._finish, self._log)
 
     @property
     def tunnels(self) -> Sequence[ITunnel]:
         """
         Its open tunnels, as they are now.
         """
-        return tuple(
-            tunnel.record
-            for tunnel in self._tunnels.values()
-            if tunnel.record.address is not None and not tunnel.record.ended
-        )
+        return self._tunnels.open
 
     @property
     def link_up(self) -> bool:
@@ -274,63 +210,13 @@ class ClientSession:
         Ask the server for a tunnel, unless that was done or nothing new is taken
         any more.
         """
-        if self.draining or self.end is not None:
-            return
-        if wanted.closed or wanted.record is not None:
-            return
-        tunnel = AskedTunnel(self, wanted, self._next_number)
-        self._next_number += 1
-        self._tunnels[tunnel.record.id] = tunnel
-        self._unfinished[tunnel] = None
-        tunnel.start()
-
-    def send_request(self, tunnel: AskedTunnel) -> None:
-        """
-        The hooks have allowed a tunnel: ask the server.
-        """
-        record = tunnel.record
-        self.mux.session.open_tunnel(tunnel.wanted.request(record.id, record.port))
-        self.mux.changed()
-
-    def refused(self, tunnel: AskedTunnel, error: TunnelRefused) -> None:
-        """
-        A tunnel was refused: tell, and ask again later if that may help.
-        """
-        wanted, record = tunnel.wanted, tunnel.record
-        if error.code in _OCCUPIED and wanted.granted and not wanted.port:
-            wanted.granted = 0
-            self.ask(wanted)
-            return
-        self._log.warn(
-            "tunnel {public} -> {target} refused: {reason}",
-            public=_asked_for(record),
-            target=record.target,
-            code=error.code.name,
-            reason=str(error),
-        )
-        if error.code is Code.SHUTDOWN:
-            # The next session may bring it.
-            return
-        wanted.refused(error)
-        if error.code in _PASSING and not wanted.closed and self.end is None:
-            self._retries.wait(wanted)
+        self._tunnels.ask(wanted)
 
     def close_tunnel(self, wanted: ClientTunnel, code: Code, reason: str) -> None:
         """
         The client does not want a tunnel any more.
         """
-        self._retries.forget(wanted)
-        for tunnel in tuple(self._tunnels.values()):
-            if tunnel.wanted is wanted and not tunnel.record.ended:
-                tunnel.close(code, reason)
-
-    def tunnel_over(self, tunnel: AskedTunnel) -> None:
-        """
-        A tunnel is over, and the hooks know.
-        """
-        self._unfinished.pop(tunnel, None)
-        self._tunnels.pop(tunnel.record.id, None)
-        self._finish()
+        self._tunnels.close(wanted, code, reason)
 
     def stream_over(self) -> None:
         """
@@ -351,34 +237,21 @@ class ClientSession:
         """
         The server has opened a tunnel.
         """
-        asked = self._tunnels.get(tunnel)
-        if asked is None or asked.record.ended:
-            return
-        wanted = asked.wanted
-        asked.accepted(host, port)
-        wanted.granted = port
-        self._retries.forget(wanted)
-        wanted.opened()
+        self._tunnels.accepted(tunnel, host, port)
 
     def tunnel_ended(self, tunnel: int, code: Code, reason: str, refused: bool) -> None:
         """
-        The server refused or closed a tunnel. One that it closed is asked for again
-        in the next session.
+        The server refused or closed a tunnel.
         """
-        asked = self._tunnels.get(tunnel)
-        if asked is None or asked.record.ended:
-            return
-        asked.end(code, reason)
-        if refused:
-            self.refused(asked, TunnelRefused(code, reason))
+        self._tunnels.ended(tunnel, code, reason, refused)
 
     def stream_opened(self, tunnel: int, stream: Stream, host: str, port: int) -> None:
         """
         A visitor came.
         """
-        asked = self._tunnels.get(tunnel)
+        asked = self._tunnels.find(tunnel)
         visitor = internet_address(host, port)
-        if asked is None or asked.record.ended:
+        if asked is None:
             # Closed since it came, and so reset: what came on it is dropped.
             self.mux.transport_for(stream, visitor, visitor)
             return
@@ -410,7 +283,7 @@ class ClientSession:
             "server {server}: {reason}; streams wait up to {seconds:g} s for it",
             server=self.client.config.server,
             reason=reason,
-            seconds=self.mux.grace,
+            seconds=round(self.mux.patience.left, 1),
         )
 
     def mux_lost(self, code: Code, reason: str) -> None:
@@ -423,18 +296,62 @@ class ClientSession:
         self.client.session_over(self, code, reason)
         if self._deciding is not None:
             self._deciding.cancel()
-        self._retries.stop()
-        for tunnel in tuple(self._unfinished):
-            tunnel.end(code, reason)
+        self._tunnels.end(code, reason)
         self._finish()
 
     # The parts.
+
+    def _make_mux(self, link: Link) -> Mux:
+        client, welcome = self.client, self.welcome
+        limits, timeouts = client.config.limits, client.config.timeouts
+        tuning = client.config.tuning
+        session = Session(
+            Role.CLIENT,
+            SessionLimits(
+                max_streams=limits.max_streams,
+                max_window=tuning.stream_window,
+                max_session_bytes=limits.max_session_bytes,
+                chunk=tuning.buffer_size - HEADER_SIZE,
+            ),
+        )
+        session.direct = client.wants_data_links and DIRECT in welcome.capabilities
+        return Mux(
+            session,
+            self,
+            link,
+            client.reactor,
+            pipes=client.pipes,
+            heartbeat_interval=min(
+                timeouts.heartbeat_interval, max(welcome.heartbeat, _LEAST_HEARTBEAT)
+            ),
+            heartbeat_timeout=min(
+                timeouts.heartbeat_timeout,
+                max(welcome.heartbeat_timeout, _LEAST_PATIENCE),
+            ),
+            journal=Journal(limits.max_unacknowledged) if self._grace else None,
+        )
+
+    def _make_pool(self, endpoint: IStreamClientEndpoint) -> LinkPool:
+        client, heartbeat = self.client, self.mux.heartbeat
+        return LinkPool(
+            client.reactor,
+            endpoint,
+            client.authenticator,
+            client.config.pool_size,
+            welcome=self.welcome,
+            handshake_timeout=client.config.timeouts.handshake,
+            heartbeat_interval=heartbeat.interval,
+            heartbeat_timeout=heartbeat.timeout,
+            word_timeout=heartbeat.timeout + self._grace,
+            link_made=client.link_made,
+            link_up=lambda: self.link_up,
+        )
 
     def _finish(self) -> None:
         """
         Tell the hooks that the session is over, once its tunnels are.
         """
-        if self.end is not None and not self._unfinished:
+        if self.end is not None and self._tunnels.all_over:
             self._owed.over(*self.end)
 
     def _tell(self, opened: Opened, code: Code, reason: str) -> None:
@@ -443,7 +360,3 @@ class ClientSession:
             error = TransportError(reason or code.words)
             client.hooks.notify_error(error, f"the link to {client.config.server}")
         client.hooks.notify_client_disconnect(opened, self, code, reason)
-
-
-def _asked_for(record: TunnelRecord) -> str:
-    return joined(record.bind, record.port) if record.bind else str(record.port)

@@ -22,7 +22,7 @@ from reitunnel.hooks.plugins import HookPlugins, find_hook_plugins, load_hook_fa
 from reitunnel.hooks.reports import CallWatcher
 from reitunnel.hooks.statistics import HookStatistics
 from reitunnel.hooks.threads import Threads
-from reitunnel.hooks.wrapping import HookWrapper
+from reitunnel.hooks.wrapping import HookWrapper, innermost
 
 __all__ = [
     "GIVEN_UP",
@@ -46,6 +46,7 @@ __all__ = [
     "Threads",
     "build_hooks",
     "find_hook_plugins",
+    "innermost",
     "load_hook_factories",
     "owed_to",
     "watch",

@@ -4,6 +4,7 @@ The C{audit} hook: a trail of what happened that shows when it was changed.
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated, Any, Literal, get_args
@@ -16,7 +17,7 @@ from zope.interface import Interface, directlyProvides, implementer
 from reitunnel.errors import Code, Refused
 from reitunnel.hooks.audit_chain import BrokenRecord
 from reitunnel.hooks.audit_file import AuditFile, Fsync
-from reitunnel.hooks.audit_writer import AuditWriter
+from reitunnel.hooks.audit_writer import AuditPen, AuditTerms, AuditWriter
 from reitunnel.hooks.facts import session_facts, shown, stream_facts, tunnel_facts
 from reitunnel.hooks.threads import Threads
 from reitunnel.interfaces import (
@@ -24,6 +25,7 @@ from reitunnel.interfaces import (
     IBackgroundHook,
     IClientHook,
     IErrorHook,
+    IHeirHook,
     IHookFactory,
     IHookHost,
     IReactorHook,
@@ -78,6 +80,9 @@ class AuditOptions(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
 class AuditHook:
     """
     Records events. It provides only the interfaces that its events need.
+
+    By a reload it goes on with the trail of another one that has the same file: that
+    is no stop and no start of the server.
     """
 
     def __init__(
@@ -90,6 +95,7 @@ class AuditHook:
         self._options = options
         self._threads = threads
         self._writer: AuditWriter | None = None
+        self._pen: AuditPen | None = None
         self._file = AuditFile(
             Path(options.file), options.max_size, options.keep, options.fsync
         )
@@ -105,6 +111,7 @@ class AuditHook:
         directlyProvides(
             self,
             IBackgroundHook,
+            IHeirHook,
             IReactorHook,
             *(_INTERFACES[event] for event in dict.fromkeys(options.events)),
         )
@@ -115,15 +122,33 @@ class AuditHook:
         """
         See L{IBackgroundHook.attach}.
         """
-        self._writer = AuditWriter(
-            host, self._options.file, self._file, self._options.capacity, self._threads
+        options = self._options
+        if self._writer is None:
+            self._writer = AuditWriter(
+                host.reactor, options.file, self._file, self._threads
+            )
+        terms = AuditTerms(
+            options.max_size, options.keep, options.fsync, options.capacity
         )
+        self._pen = self._writer.join(host, terms)
+
+    def inherit(self, former: object) -> bool:
+        """
+        See L{IHeirHook.inherit}. Two could not write one file.
+        """
+        if not isinstance(former, AuditHook) or former._writer is None:
+            return False
+        mine, its = (os.path.realpath(each._options.file) for each in (self, former))
+        if mine != its:
+            return False
+        self._writer = former._writer
+        return True
 
     def finish(self) -> Decision:
         """
-        Write all that waits, and close the file.
+        Write all that waits, and close the file, unless another hook goes on with it.
         """
-        return None if self._writer is None else self._writer.finish()
+        return None if self._pen is None else self._pen.finish()
 
     # Events.
 
@@ -131,13 +156,15 @@ class AuditHook:
         """
         See L{IServerHook.on_server_start}.
         """
-        self._record("server_start")
+        if self._pen is None or self._pen.alone:
+            self._record("server_start")
 
     def on_server_stop(self, server: IServer) -> None:
         """
         See L{IServerHook.on_server_stop}.
         """
-        self._record("server_stop")
+        if self._pen is None or self._pen.alone:
+            self._record("server_stop")
 
     def on_client_connect(self, client: ISession) -> None:
         """
@@ -216,12 +243,12 @@ class AuditHook:
     # The parts.
 
     def _record(self, event: str, **fields: Any) -> None:
-        if self._writer is not None:
-            self._writer.add(event, fields)
+        if self._pen is not None:
+            self._pen.add(event, fields)
 
     def _refuse_if_failing(self) -> None:
-        writer = self._writer
-        if self._options.fail_closed and (writer is None or writer.failing):
+        pen = self._pen
+        if self._options.fail_closed and (pen is None or pen.failing):
             raise Refused("the audit trail cannot be written")
 
 

@@ -28,17 +28,25 @@ class AuditFile:
 
     def __init__(self, path: Path, max_size: int, keep: int, fsync: Fsync) -> None:
         """
+        Do nothing yet. The arguments are those of L{change}, too.
+        """
+        self._path = path
+        self.change(max_size, keep, fsync)
+        self._file: BinaryIO | None = None
+        self._size = 0
+        self._link = Link()
+
+    def change(self, max_size: int, keep: int, fsync: Fsync) -> None:
+        """
+        Do otherwise from now on.
+
         @param max_size: bytes after which it is rotated.
         @param keep: how many rotated files are kept; 0 keeps all.
         @param fsync: when what is written must be on the disk.
         """
-        self._path = path
         self._max_size = max_size
         self._keep = keep
         self._fsync = fsync
-        self._file: BinaryIO | None = None
-        self._size = 0
-        self._link = Link()
 
     def probe(self) -> None:
         """

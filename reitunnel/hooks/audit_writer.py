@@ -1,21 +1,24 @@
 """
 Records of an audit trail on their way to the file: kept in order, written in a thread.
+Hooks that come one after the other by reloads share the writer of a file.
 """
 
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from itertools import islice
 from typing import Any, Final
+from weakref import ref
 
 from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IDelayedCall
 from twisted.logger import Logger
 
 from reitunnel.hooks.audit_chain import BrokenRecord
-from reitunnel.hooks.audit_file import AuditFile
+from reitunnel.hooks.audit_file import AuditFile, Fsync
 from reitunnel.hooks.threads import Threads, WorkerThreads
 from reitunnel.interfaces import IHookHost
 
@@ -25,61 +28,141 @@ AGAIN: Final = 1.0
 """Seconds until writing that has failed is tried again."""
 
 
-class AuditWriter:
+@dataclass(frozen=True, slots=True)
+class AuditTerms:
     """
-    Writes records in their order: one batch after the other, in one thread. A batch
-    that cannot be written waits, and is tried again.
+    How a hook wants its trail to be written.
 
-    @ivar failing: whether records cannot be written at the moment, or too many wait.
+    @ivar max_size: bytes after which the file is rotated.
+    @ivar keep: how many rotated files are kept; 0 keeps all.
+    @ivar fsync: when what is written must be on the disk.
+    @ivar capacity: how many records may wait.
     """
 
-    _log = Logger()
+    max_size: int
+    keep: int
+    fsync: Fsync
+    capacity: int
 
-    def __init__(
-        self,
-        host: IHookHost,
-        name: str,
-        file: AuditFile,
-        capacity: int,
-        threads: Callable[[], Threads] | None = None,
-    ) -> None:
+
+class AuditPen:
+    """
+    What one hook writes a trail with.
+
+    @ivar terms: how it wants that to be done.
+    @ivar host: whom the hook reports to.
+    @ivar finished: whether the hook has no more to say, as far as it knows.
+    """
+
+    def __init__(self, writer: AuditWriter, host: IHookHost, terms: AuditTerms) -> None:
+        self.terms = terms
+        self.host = host
+        self.finished = False
+        self._writer = writer
+
+    @property
+    def alone(self) -> bool:
         """
-        @param name: the file's, for people.
-        @param capacity: how many records may wait.
-        @param threads: makes what writes; a thread of its own if L{None}.
+        Whether no other hook writes the trail at the moment: it does not go on with
+        one that was there before, nor another with what it has begun.
         """
-        self._host = host
-        self._name = name
-        self._file = file
-        self._capacity = capacity
-        self._make_threads = threads or self._new_thread
-        self._threads: Threads | None = None
-        self._waiting: deque[dict[str, Any]] = deque()
-        self._batch = 0
-        self._lost = 0
-        self._writing = False
-        self._unwell = False
-        self._timer: IDelayedCall | None = None
-        self._finishing: Deferred[None] | None = None
+        return not any(self._writer.others(self))
 
     @property
     def failing(self) -> bool:
         """
         Whether records cannot be written at the moment, or too many wait.
         """
-        return self._unwell or len(self._waiting) >= self._capacity
+        return self._writer.unwell or self._writer.waiting >= self.terms.capacity
 
     def add(self, event: str, fields: dict[str, Any]) -> None:
         """
         Record an event, with the time that it is now.
         """
-        if len(self._waiting) >= self._capacity:
+        if self.finished and self.alone:
+            # The server was started again, or what was open has ended.
+            self.finished = False
+        self._writer.add(event, fields, self)
+
+    def finish(self) -> Deferred[None] | None:
+        """
+        Say no more. If no other hook has more to say, write what waits, trying no
+        more than once, and close the file.
+
+        @return: fires when that is done; L{None} if there is nothing to do.
+        """
+        self.finished = True
+        return self._writer.finish() if self.alone else None
+
+
+class AuditWriter:
+    """
+    Writes records in their order: one batch after the other, in one thread. A batch
+    that cannot be written waits, and is tried again.
+
+    @ivar unwell: whether records cannot be written at the moment.
+    """
+
+    _log = Logger()
+
+    def __init__(
+        self,
+        reactor: Any,
+        name: str,
+        file: AuditFile,
+        threads: Callable[[], Threads] | None = None,
+    ) -> None:
+        """
+        @param reactor: an L{IReactorTime}, and without C{threads} an
+            L{IReactorFromThreads} too.
+        @param name: the file's, for people.
+        @param threads: makes what writes; a thread of its own if L{None}.
+        """
+        self.unwell = False
+        self._reactor = reactor
+        self._name = name
+        self._file = file
+        self._make_threads = threads or self._new_thread
+        self._threads: Threads | None = None
+        self._pens: list[ref[AuditPen]] = []
+        self._waiting: deque[dict[str, Any]] = deque()
+        self._batch = 0
+        self._lost = 0
+        self._writing = False
+        self._timer: IDelayedCall | None = None
+        self._finishing: list[Deferred[None]] = []
+
+    def join(self, host: IHookHost, terms: AuditTerms) -> AuditPen:
+        """
+        Let a hook write. Its terms hold until it finishes or another one joins.
+        """
+        pen = AuditPen(self, host, terms)
+        self._pens = [known for known in self._pens if known() is not None]
+        self._pens.append(ref(pen))
+        return pen
+
+    def others(self, pen: AuditPen) -> Iterator[AuditPen]:
+        """
+        Give the other hooks that have not finished.
+        """
+        return (other for other in self._writing_pens() if other is not pen)
+
+    @property
+    def waiting(self) -> int:
+        """
+        How many records wait.
+        """
+        return len(self._waiting)
+
+    def add(self, event: str, fields: dict[str, Any], pen: AuditPen) -> None:
+        """
+        Record an event, with the time that it is now.
+        """
+        if len(self._waiting) >= pen.terms.capacity:
             self._lost += 1
-            self._host.dropped(f"audit {event}", 1)
+            pen.host.dropped(f"audit {event}", 1)
             return
-        if self._lost:
-            lost, self._lost = self._lost, 0
-            self._waiting.append(self._dated("lost", {"records": lost}))
+        self._add_lost()
         self._waiting.append(self._dated(event, fields))
         if not self._writing and self._timer is None:
             self._write()
@@ -95,11 +178,9 @@ class AuditWriter:
             self._timer = None
         if self._threads is None and not self._waiting:
             return None
-        if self._lost:
-            lost, self._lost = self._lost, 0
-            self._waiting.append(self._dated("lost", {"records": lost}))
+        self._add_lost()
         finishing: Deferred[None] = Deferred()
-        self._finishing = finishing
+        self._finishing.append(finishing)
         if not self._writing:
             self._go_on()
         return finishing
@@ -107,16 +188,30 @@ class AuditWriter:
     # The parts.
 
     def _new_thread(self) -> Threads:
-        return WorkerThreads(self._host.reactor, "reitunnel-audit")
+        return WorkerThreads(self._reactor, "reitunnel-audit")
+
+    def _writing_pens(self) -> Iterator[AuditPen]:
+        for weakly in self._pens:
+            pen = weakly()
+            if pen is not None and not pen.finished:
+                yield pen
+
+    def _add_lost(self) -> None:
+        if self._lost:
+            lost, self._lost = self._lost, 0
+            self._waiting.append(self._dated("lost", {"records": lost}))
 
     def _dated(self, event: str, fields: dict[str, Any]) -> dict[str, Any]:
-        now = datetime.fromtimestamp(self._host.reactor.seconds(), UTC)
+        now = datetime.fromtimestamp(self._reactor.seconds(), UTC)
         return {"time": now.isoformat(timespec="microseconds"), "event": event} | fields
 
     def _write(self) -> None:
         batch = list(islice(self._waiting, BATCH))
         self._batch = len(batch)
-        self._run(lambda: self._appended(batch), self._written)
+        terms = None
+        for pen in self._writing_pens():
+            terms = pen.terms
+        self._run(lambda: self._appended(batch, terms), self._written)
 
     def _run(self, job: Any, done: Any) -> None:
         if self._threads is None:
@@ -124,7 +219,12 @@ class AuditWriter:
         self._writing = True
         self._threads.run(job, done)
 
-    def _appended(self, batch: list[dict[str, Any]]) -> str | None:
+    def _appended(
+        self, batch: list[dict[str, Any]], terms: AuditTerms | None
+    ) -> str | None:
+        # Not before: in the thread the file may just be used.
+        if terms is not None:
+            self._file.change(terms.max_size, terms.keep, terms.fsync)
         try:
             self._file.append(batch)
         except (OSError, BrokenRecord) as error:
@@ -142,13 +242,13 @@ class AuditWriter:
         self._writing = False
         if failed is not None:
             self._say_failed(failed)
-            if self._finishing is not None:
+            if self._finishing:
                 self._give_up()
             else:
-                self._timer = self._host.reactor.callLater(AGAIN, self._again)
+                self._timer = self._reactor.callLater(AGAIN, self._again)
             return
-        if self._unwell:
-            self._unwell = False
+        if self.unwell:
+            self.unwell = False
             self._log.info("the audit trail {file} is written again", file=self._name)
         for _ in range(self._batch):
             self._waiting.popleft()
@@ -157,7 +257,7 @@ class AuditWriter:
     def _go_on(self) -> None:
         if self._waiting:
             self._write()
-        elif self._finishing is not None:
+        elif self._finishing:
             self._run(self._closed, self._over)
 
     def _again(self) -> None:
@@ -184,13 +284,14 @@ class AuditWriter:
         threads, self._threads = self._threads, None
         if threads is not None:
             threads.stop()
-        finishing, self._finishing = self._finishing, None
-        if finishing is not None and not finishing.called:
-            finishing.callback(None)
+        finishing, self._finishing = self._finishing, []
+        for waiting in finishing:
+            if not waiting.called:
+                waiting.callback(None)
 
     def _say_failed(self, reason: str) -> None:
-        if not self._unwell:
-            self._unwell = True
+        if not self.unwell:
+            self.unwell = True
             self._log.error(
                 "cannot write the audit trail {file}: {reason}",
                 file=self._name,

@@ -218,6 +218,13 @@ class CombinedHook(HookWrapper):
                         waiting.append(pending.addErrback(self._not_finished))
         return _all_of(waiting) if waiting else None
 
+    @property
+    def parts(self) -> Sequence[object]:
+        """
+        See L{HookWrapper.parts}.
+        """
+        return self.hooks
+
     def around(self, change: Rewrap) -> CombinedHook:
         """
         See L{HookWrapper.around}.

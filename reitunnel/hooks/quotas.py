@@ -4,6 +4,7 @@ The C{quota} hook: how much each client may use.
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 from math import inf
 from pathlib import Path
@@ -25,6 +26,7 @@ from reitunnel.interfaces import (
     IBackgroundHook,
     IClientHook,
     IDataHook,
+    IHeirHook,
     IHookFactory,
     IHookHost,
     IReactorHook,
@@ -86,7 +88,8 @@ class QuotaHook:
     the streams of a client whose bytes are used up.
 
     All sessions of one identity are one client. Days are those of UTC. Each instance
-    provides only the interfaces that its rules need.
+    provides only the interfaces that its rules need. By a reload it goes on with the
+    counts of another one that has the same file, or has none either.
     """
 
     _log = Logger()
@@ -118,13 +121,14 @@ class QuotaHook:
         self._timer: IDelayedCall | None = None
         self._host: IHookHost | None = None
         self._saving: UsageSaving | None = None
+        self._path: str | None = None
+        self._finished = False
         if options.file is not None:
             path = Path(options.file)
+            self._path = os.path.realpath(path)
             self._open_file(path)
             self._saving = UsageSaving(
-                path,
-                threads or (lambda: WorkerThreads(reactor, "quota")),
-                self._not_saved,
+                path, threads or (lambda: WorkerThreads(reactor, "quota"))
             )
         directlyProvides(self, *_faces(options.rules))
 
@@ -143,10 +147,30 @@ class QuotaHook:
         """
         self._host = host
 
+    def inherit(self, former: object) -> bool:
+        """
+        See L{IHeirHook.inherit}. What was open is told to have ended to the former.
+        """
+        if not isinstance(former, QuotaHook) or former._path != self._path:
+            return False
+        if self._path is None and former._finished:
+            # It was taken away before, with what it knew.
+            return False
+        self._book = former._book
+        self._saving = former._saving
+        self._book.forget_warnings()
+        return True
+
     def finish(self) -> Deferred[None] | None:
         """
         Save what is not saved. See L{IBackgroundHook.finish}.
         """
+        self._finished = True
+        for seat in tuple(self._seats.values()):
+            if not seat.connected:
+                # Another hook may go on with the counts. If it is this one, it meets
+                # the session again.
+                self._leave(seat.session)
         counted = self._timer is not None
         if self._timer is not None:
             self._timer.cancel()
@@ -155,7 +179,7 @@ class QuotaHook:
             return None
         if counted or self._saving.unsaved:
             self._book.turn_to(self._clock.seconds())
-            self._saving.save(self._book.snapshot())
+            self._saving.save(self._book.snapshot(), self._not_saved)
         return self._saving.finish()
 
     # The events.
@@ -263,6 +287,7 @@ class QuotaHook:
         Something is about to be counted: see which day it is, and that it is saved.
         """
         if self._timer is None:
+            self._finished = False
             now = self._clock.seconds()
             self._book.turn_to(now)
             delay = max(0.0, min(self._interval, self._book.seconds_left(now)))
@@ -271,7 +296,7 @@ class QuotaHook:
     def _tick(self) -> None:
         self._timer = None
         if self._saving is not None:
-            self._saving.save(self._book.snapshot())
+            self._saving.save(self._book.snapshot(), self._not_saved)
         self._book.turn_to(self._clock.seconds())
         # Nobody will tell of the end of a session that was there before the hook.
         for seat in tuple(self._seats.values()):
@@ -374,7 +399,12 @@ def _faces(rules: tuple[QuotaRule, ...]) -> list[type[Interface]]:
     def any_has(*keys: str) -> bool:
         return any(getattr(rule, key) is not None for rule in rules for key in keys)
 
-    faces: list[type[Interface]] = [IBackgroundHook, IReactorHook, IClientHook]
+    faces: list[type[Interface]] = [
+        IBackgroundHook,
+        IHeirHook,
+        IReactorHook,
+        IClientHook,
+    ]
     if any_has("max_tunnels", "tunnels_per_day"):
         faces.append(ITunnelHook)
     if any_has("max_streams", "streams_per_day", "bytes_per_day"):

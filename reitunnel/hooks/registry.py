@@ -30,7 +30,8 @@ from reitunnel.hooks.decisions import Strategy
 from reitunnel.hooks.host import HookHost
 from reitunnel.hooks.reports import CallWatcher, Reports
 from reitunnel.hooks.statistics import HookStatistics, Tallies, Tally
-from reitunnel.interfaces import IBackgroundHook, IServer
+from reitunnel.hooks.wrapping import innermost
+from reitunnel.interfaces import IBackgroundHook, IHeirHook, IServer
 
 _T = TypeVar("_T")
 
@@ -158,15 +159,19 @@ class Registry:
         for host in retired:
             host.report_rest()
 
-    async def welcome(self, hooks: Sequence[object], server: IServer) -> Opened:
+    async def welcome(
+        self, hooks: Sequence[object], server: IServer, going: Sequence[object] = ()
+    ) -> Opened:
         """
         Ask hooks that are about to be registered whether the server may go on with
         them. Register them then, or L{dismiss} them.
 
+        @param going: the hooks that will be removed, from which they may inherit.
         @return: what to give to L{notify_server_stop}.
         @raise Refused: if it may not.
         @raise InvalidHook: as L{register} does.
         """
+        self._let_inherit(hooks, going)
         for hook in hooks:
             self._prepared[id(hook)] = self._prepare(hook, None)
         asked = _opened(each.server for each in self._prepared.values())
@@ -196,8 +201,8 @@ class Registry:
     def replace(self, former: Sequence[object], hooks: Sequence[object]) -> None:
         """
         Put hooks first, in the place of others. A hook that is in both stays; one
-        that goes is still told the close of what it allowed. Nothing has changed if
-        it raises.
+        that goes is still told the close of what it allowed, and one that comes may
+        inherit from it. Nothing has changed if it raises.
 
         @param former: hooks that are registered.
         @param hooks: hooks that provide one or more of the hook interfaces.
@@ -205,12 +210,16 @@ class Registry:
         """
         known = {id(registered.hook) for registered in self._registered}
         wanted = {id(hook) for hook in hooks}
+        new = [hook for hook in hooks if id(hook) not in known]
         added: list[object] = []
         try:
-            for hook in hooks:
-                if id(hook) not in known:
-                    self.register(hook)
-                    added.append(hook)
+            self._let_inherit(
+                [hook for hook in new if id(hook) not in self._prepared],
+                [hook for hook in former if id(hook) not in wanted],
+            )
+            for hook in new:
+                self.register(hook)
+                added.append(hook)
         except InvalidHook:
             for hook in added:
                 self.unregister(hook)
@@ -234,6 +243,20 @@ class Registry:
         self.strategy = strategy
         self._deciding.timeout = timeout
         self._reports.slow = slow
+
+    def _let_inherit(self, hooks: Iterable[object], going: Iterable[object]) -> None:
+        """
+        Let hooks go on with what those hold that go, or are gone and still told of
+        closes.
+        """
+        gone = [hook for weakly, _ in self._retired if (hook := weakly()) is not None]
+        left = [*innermost(going), *innermost(gone)]
+        for heir in innermost(hooks):
+            if IHeirHook.providedBy(heir):
+                for index, former in enumerate(left):
+                    if former is not heir and heir.inherit(former):
+                        del left[index]
+                        break
 
     def _prepare(self, hook: object, name: str | None) -> RegisteredHook:
         verify_hook(hook)

@@ -141,6 +141,14 @@ class UsageBook:
         for usage in self._usages.values():
             usage.begin_day()
 
+    def forget_warnings(self) -> None:
+        """
+        Let the log say once more whose bytes of today are used up: there may be other
+        limits.
+        """
+        for usage in self._usages.values():
+            usage.warned = False
+
     def seconds_left(self, now: float) -> float:
         """
         Tell how long the day will last.

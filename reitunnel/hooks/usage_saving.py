@@ -20,31 +20,28 @@ class UsageSaving:
     @ivar unsaved: whether the newest write failed.
     """
 
-    def __init__(
-        self,
-        path: Path,
-        threads: Callable[[], Threads],
-        failed: Callable[[Exception], None],
-    ) -> None:
+    def __init__(self, path: Path, threads: Callable[[], Threads]) -> None:
         """
         @param path: the file.
         @param threads: makes what writes run in. There is never more than one at once.
-        @param failed: told of a write that failed, unless the one before failed too.
         """
         self.unsaved = False
         self._path = path
         self._make_threads = threads
-        self._failed = failed
+        self._failed: Callable[[Exception], None] = _told_nobody
         self._threads: Threads | None = None
         self._next: UsageFile | None = None
         self._writing = False
         self._waiting: list[Deferred[None]] = []
 
-    def save(self, file: UsageFile) -> None:
+    def save(self, file: UsageFile, failed: Callable[[Exception], None]) -> None:
         """
         Write, once what is being written is. Of those that wait the newest is written.
+
+        @param failed: told of a write that failed, unless the one before failed too.
         """
         self._next = file
+        self._failed = failed
         if not self._writing:
             self._write(file)
 
@@ -85,6 +82,12 @@ class UsageSaving:
         threads, self._threads = self._threads, None
         if threads is not None:
             threads.stop()
+
+
+def _told_nobody(error: Exception) -> None:
+    """
+    Nothing is written yet.
+    """
 
 
 def _try_to_write(path: Path, file: UsageFile) -> Exception | None:

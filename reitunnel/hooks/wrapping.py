@@ -5,7 +5,7 @@ hands on what it does not change.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator, Sequence
 
 from twisted.logger import Logger
 from zope.interface import Interface, directlyProvides
@@ -76,6 +76,13 @@ class HookWrapper:
         finished: Decision = self.wrapped_hook.finish()
         return finished
 
+    @property
+    def parts(self) -> Sequence[object]:
+        """
+        The hooks that it stands before.
+        """
+        return (self.wrapped_hook,)
+
     def around(self, change: Rewrap) -> HookWrapper:
         """
         Make the same wrapper around another hook.
@@ -106,6 +113,17 @@ class HookWrapper:
             self._log.error(
                 "a hook failed in {event}: {error!r}", event=event, error=error
             )
+
+
+def innermost(hooks: Iterable[object]) -> Iterator[object]:
+    """
+    Give the hooks that are inside of wrappers, and those without one.
+    """
+    for hook in hooks:
+        if isinstance(hook, HookWrapper):
+            yield from innermost(hook.parts)
+        else:
+            yield hook
 
 
 def method_of(hook: object, event: str) -> Callable[..., object]:

@@ -29,7 +29,7 @@ from prometheus_client.core import (
 from prometheus_client.registry import Collector
 from twisted.logger import Logger
 
-from reitunnel.hooks import CombinedHook, HookWrapper
+from reitunnel.hooks import innermost
 from reitunnel.interfaces import IMetricsSource
 from reitunnel.monitoring.lag import BOUNDS, LagMeter
 from reitunnel.monitoring.totals import Totals
@@ -67,24 +67,11 @@ class MetricsReport:
         process, then those of hooks that have their own.
         """
         parts = [generate_latest(self._registry)]
-        for hook in _unwrapped(self._watched.hooks.hooks):
+        for hook in innermost(self._watched.hooks.hooks):
             if IMetricsSource.providedBy(hook):
                 with _log.failuresHandled("a hook gives no metrics"):
                     parts.append(hook.exposition())
         return b"".join(parts)
-
-
-def _unwrapped(hooks: Iterable[object]) -> Iterator[object]:
-    """
-    Give the hooks inside of wrappers.
-    """
-    for hook in hooks:
-        if isinstance(hook, CombinedHook):
-            yield from _unwrapped(hook.hooks)
-        elif isinstance(hook, HookWrapper):
-            yield from _unwrapped([hook.wrapped_hook])
-        else:
-            yield hook
 
 
 class _Tunnels(Collector):

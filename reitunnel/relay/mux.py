@@ -7,7 +7,7 @@ from __future__ import annotations
 from typing import Final
 
 from twisted.internet.error import ConnectionDone
-from twisted.internet.interfaces import IAddress, IDelayedCall, IReactorTime
+from twisted.internet.interfaces import IAddress, IReactorTime
 from twisted.python.failure import Failure
 
 from reitunnel.errors import Code, RemoteProtocolError
@@ -17,6 +17,7 @@ from reitunnel.relay.heartbeat import Heartbeat
 from reitunnel.relay.link import NOBODY, Link
 from reitunnel.relay.outbox import Outbox
 from reitunnel.relay.owner import MuxOwner
+from reitunnel.relay.patience import Patience
 from reitunnel.relay.pipes import Pipes
 from reitunnel.relay.stream import StreamTransport
 from reitunnel.wire import events
@@ -35,6 +36,17 @@ the second for each stream and tunnel that this side allows, which is more than 
 is ever said about them at a time: otherwise two peers in order, with much to say to
 each other at once, could both stop reading.
 """
+_PROGRESS: Final = 64 << 10
+"""
+How many bytes have to come through on a link for it to have worked, unless the peer has
+answered on it.
+"""
+_MORE: Final = 1 << 10
+"""
+How many bytes have to come through until the first answer on a link for it not to be
+silent. Pings and what is said beside them are fewer: they may come from a peer that
+hears nothing.
+"""
 
 
 class Mux:
@@ -49,6 +61,7 @@ class Mux:
     @ivar link: the control link; the last one, if it is lost.
     @ivar lost: whether the session is over.
     @ivar detached: whether the link is lost and the session waits for another one.
+    @ivar patience: how long it waits at the moment.
     @ivar grace: how long it waits, in seconds; with 0, as to begin with, it ends with
         its link.
     @ivar journal: what it can send again; L{None} if it cannot be resumed.
@@ -93,10 +106,12 @@ class Mux:
         # How much the session has received on the links before this one, less what
         # belongs to the handshake of this one.
         self._before = 0
-        self._patience: IDelayedCall | None = None
+        self.patience = Patience(clock)
         # Whether the first answer on a link that is not the first one is still to
-        # come: it may have to wait for all that is sent again.
+        # come: it may have to wait for all that is sent again. And how much had come
+        # through before that link, and when there was a sign of life last.
         self._catching_up = False
+        self._gone_through = self._seen_alive = 0
 
     def start(self, handshake: int = 0) -> None:
         """
@@ -129,7 +144,9 @@ class Mux:
         self.heartbeat.stop()
         link.receiver = NOBODY
         link.abort()
-        self._patience = self.clock.callLater(self.grace, self._end, code, reason)
+        if not self._catching_up or self._progress() - self._gone_through >= _PROGRESS:
+            self.patience.renew()
+        self.patience.begin(self.grace, lambda: self._end(code, reason))
         self._owner.mux_detached(reason)
         return True
 
@@ -154,7 +171,7 @@ class Mux:
         """
         journal = self.journal
         assert journal is not None and self.detached
-        self._stop_waiting()
+        self.patience.pause()
         self.detached = False
         self.link = link
         self._before = journal.received - handshake
@@ -162,6 +179,7 @@ class Mux:
         link.read_with(self._reader)
         link.receiver = self
         self._catching_up = True
+        self._gone_through = self._seen_alive = self._progress()
         self.heartbeat.start()
         self._settle()
 
@@ -242,7 +260,8 @@ class Mux:
         """
         if self.journal is not None:
             self.journal.received = self._before + self.link.received
-            if self._catching_up:
+            if self._catching_up and self._progress() - self._seen_alive >= _MORE:
+                self._seen_alive = self._progress()
                 self.heartbeat.alive()
         self._settle()
 
@@ -390,10 +409,13 @@ class Mux:
     def _silent(self) -> None:
         self.detach(Code.TIMEOUT, "the link was silent")
 
-    def _stop_waiting(self) -> None:
-        patience, self._patience = self._patience, None
-        if patience is not None and patience.active():
-            patience.cancel()
+    def _progress(self) -> int:
+        """
+        How many bytes of the session are known to have come through, in both
+        directions.
+        """
+        journal = self.journal
+        return 0 if journal is None else journal.acknowledged + journal.received
 
     def _end(self, code: Code, reason: str) -> None:
         """
@@ -401,7 +423,7 @@ class Mux:
         """
         self.lost = True
         self.detached = False
-        self._stop_waiting()
+        self.patience.pause()
         self.heartbeat.stop()
         if self.journal is not None:
             self.journal.clear()

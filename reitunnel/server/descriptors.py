@@ -1,5 +1,6 @@
 """
-Accepts no connections while the process has few file descriptors left.
+Accepts no visitors while the process has few file descriptors left, and no links
+while it has hardly any.
 """
 
 from __future__ import annotations
@@ -23,8 +24,8 @@ _SHARE: Final = 16
 _LEAST: Final = 40
 _MOST: Final = 256
 """
-One in L{_SHARE} descriptors is kept for what is not accepted: log and token files,
-pipes, the next public port.
+One in L{_SHARE} descriptors is kept for what no visitor is: links, log and token files,
+pipes, the next public port. Of these, links may take half.
 """
 _LOOK: Final = 0.5
 """How long nothing is accepted before it is looked again, in seconds."""
@@ -51,13 +52,58 @@ def open_descriptors() -> int:
         return most_descriptors()
 
 
+class _Ports:
+    """
+    Ports that are paused and resumed together.
+
+    @ivar paused: whether they are.
+    """
+
+    def __init__(self) -> None:
+        self.paused = False
+        self._ports: dict[IListeningPort, None] = {}
+
+    def add(self, port: IListeningPort) -> None:
+        """
+        Take a port in.
+        """
+        self._ports[port] = None
+        if self.paused:
+            _pause(port)
+
+    def discard(self, port: IListeningPort) -> None:
+        """
+        Let go of a port, if it is here.
+        """
+        self._ports.pop(port, None)
+
+    def pause(self) -> None:
+        """
+        Stop to read them.
+        """
+        self.paused = True
+        for port in self._ports:
+            _pause(port)
+
+    def resume(self) -> None:
+        """
+        Read them again.
+        """
+        if self.paused:
+            self.paused = False
+            for port in self._ports:
+                _resume(port)
+
+
 class Descriptors:
     """
     Watches the numbers of accepted connections' descriptors: the system gives the
-    lowest that is free, so a high one tells that few are left. Then no port is read
-    until there are enough: who comes meanwhile waits in the system's queue, as
+    lowest that is free, so a high one tells that few are left. Then no public port is
+    read until there are enough: who comes meanwhile waits in the system's queue, as
     long as that has room. Without this, connections beyond the last descriptor
-    would be closed as if they had ended in order.
+    would be closed as if they had ended in order. The ports for links are read on, for
+    sessions that go on over another link and for other clients, until hardly any are
+    left.
     """
 
     _log = Logger()
@@ -75,25 +121,26 @@ class Descriptors:
         self._clock = clock
         self._most = most
         self._used = used
-        self._ports: dict[IListeningPort, None] = {}
-        self._paused = False
-        self._said = False
+        self._public = _Ports()
+        self._links = _Ports()
+        self._said: set[str] = set()
         self._call: IDelayedCall | None = None
 
-    def watch(self, port: IListeningPort) -> None:
+    def watch(self, port: IListeningPort, *, links: bool = False) -> None:
         """
         Stop to read a port, too, when few are left.
+
+        @param links: whether it is one for links.
         """
-        self._ports[port] = None
         _accept_few(port)
-        if self._paused:
-            _pause(port)
+        (self._links if links else self._public).add(port)
 
     def forget(self, port: IListeningPort) -> None:
         """
         A port is closed, or about to be.
         """
-        self._ports.pop(port, None)
+        self._public.discard(port)
+        self._links.discard(port)
 
     async def close(self, ports: Iterable[IListeningPort]) -> None:
         """
@@ -114,22 +161,20 @@ class Descriptors:
         if not IFileDescriptor.providedBy(transport):
             return
         _accept_few(getattr(transport, "server", None))
-        if self._paused:
+        if self._links.paused:
             return
         most = self._most()
-        if IFileDescriptor(transport).fileno() < most - _reserve(most):
-            return
-        self._paused = True
-        if not self._said:
-            self._said = True
-            self._log.warn(
-                "few file descriptors are left of {most}: new connections wait until "
-                "others are closed",
-                most=most,
+        reserve = _reserve(most)
+        number = IFileDescriptor(transport).fileno()
+        if number >= most - reserve and not self._public.paused:
+            self._public.pause()
+            self._say(
+                "few file descriptors are left of {most}: new visitors wait", most
             )
-        for port in self._ports:
-            _pause(port)
-        self._again(_LOOK, self._look)
+            self._again(_LOOK, self._look)
+        if number >= most - reserve // 2:
+            self._links.pause()
+            self._say("hardly any of {most} are left: new links wait, too", most)
 
     def stop(self) -> None:
         """
@@ -138,24 +183,30 @@ class Descriptors:
         if self._call is not None and self._call.active():
             self._call.cancel()
         self._call = None
-        self._paused = self._said = False
-        self._ports.clear()
+        self._said.clear()
+        self._public, self._links = _Ports(), _Ports()
 
     # The parts.
 
+    def _say(self, text: str, most: int) -> None:
+        if text not in self._said:
+            self._said.add(text)
+            self._log.warn(text + " until others are closed", most=most)
+
     def _look(self) -> None:
         most = self._most()
+        reserve, used = _reserve(most), self._used()
         # Half as many again, so that it does not begin anew with the next one.
-        if self._used() > most - _reserve(most) * 3 // 2:
+        if used <= most - reserve // 2 * 3 // 2:
+            self._links.resume()
+        if used > most - reserve * 3 // 2:
             self._again(_LOOK, self._look)
             return
-        self._paused = False
-        for port in self._ports:
-            _resume(port)
+        self._public.resume()
         self._again(_QUIET, self._calm)
 
     def _calm(self) -> None:
-        self._said = False
+        self._said.clear()
         self._log.info("there are enough file descriptors again")
 
     def _again(self, seconds: float, call: Callable[[], None]) -> None:
@@ -172,7 +223,7 @@ def _accept_few(port: object) -> None:
     """
     Have one of Twisted's ports accept about twenty connections in a turn at most: it
     goes on with those that it has begun with, also when it is paused meanwhile. That
-    is fewer than L{_LEAST}.
+    is no more than half of L{_LEAST}.
     """
     if hasattr(port, "numberAccepts"):
         port.numberAccepts = 1

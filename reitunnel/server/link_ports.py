@@ -122,7 +122,7 @@ class LinkPorts:
         try:
             endpoint = server_endpoint(self._reactor, url, settings)
             port: IListeningPort = await endpoint.listen(factory)
-            self._descriptors.watch(port)
+            self._descriptors.watch(port, links=True)
         except CannotListenError as error:
             detail = getattr(error.socketError, "strerror", None)
             reason = detail or str(error.socketError)

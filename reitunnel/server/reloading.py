@@ -78,9 +78,10 @@ class Reloading:
         hooks, former_hooks = self._hooks.rebuilt(config), self._hooks.built
         opened: dict[str, IListeningPort] = {}
         welcomed = NOTHING_OPENED
+        added, gone = _without(hooks, former_hooks), _without(former_hooks, hooks)
         try:
             if running:
-                welcomed = await manager.welcome(_without(hooks, former_hooks), server)
+                welcomed = await manager.welcome(added, server, gone)
                 await self._ports.open_others(config.listen, settings, opened)
             self._see_that_it_goes_on()
             self._hooks.become(config, hooks)
@@ -98,7 +99,7 @@ class Reloading:
         self._set_limits(config)
         self._ports.settings = settings
         closing = self._ports.become(config.listen, opened) if running else ()
-        leaving, staying = owed_to(start.owed, _without(former_hooks, hooks))
+        leaving, staying = owed_to(start.owed, gone)
         start.owed = Opened((*welcomed, *staying))
         manager.notify_server_stop(leaving, server)
         await server.descriptors.close(closing)

@@ -234,14 +234,20 @@ class Server(Service):
 
     def stop_now(self) -> None:
         """
-        While C{stopService} waits: wait no longer, for streams or for clients. Hooks
-        are told all the same.
+        While C{stopService} waits: wait no longer for streams, and for clients
+        a second, so that they hear that it is over. Hooks are told all
+        the same. Called again, it waits for nothing.
         """
-        if self._hurried is not None and not self._hurried.called:
-            for session in self.clients:
+        hurried, sessions = self._hurried, tuple(self.clients)
+        if hurried is None or hurried.called:
+            return
+
+        def cut() -> None:
+            for session in sessions:
                 session.mux.abort(Code.SHUTDOWN, "the server is stopping")
-            self._draining.end()
-            self._hurried.callback(None)
+            hurried.callback(None)
+
+        self._draining.hurry(cut)
 
     # What links and sessions tell.
 
@@ -352,6 +358,7 @@ class Server(Service):
         await self.closing_ports.all_freed()
         either: list[Deferred[Any]] = [DeferredList(self._links), hurried]
         await DeferredList(either, fireOnOneCallback=True)
+        self._draining.stop()
         self.descriptors.stop()
         self.pipes.clear()
         if was_up:

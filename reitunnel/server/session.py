@@ -325,7 +325,7 @@ class ServerSession:
             "client {client}: {reason}; its streams wait up to {seconds:g} s for it",
             client=self.name,
             reason=reason,
-            seconds=self.mux.grace,
+            seconds=round(self.mux.patience.left, 1),
         )
 
     def mux_lost(self, code: Code, reason: str) -> None:

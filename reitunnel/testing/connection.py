@@ -6,6 +6,7 @@ FIN, RST, and what a connection learns of them only when it reads or writes.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
 from typing import Any, Final
 
 from twisted.internet.error import ConnectionAborted, ConnectionDone, ConnectionLost
@@ -27,6 +28,25 @@ READ_SIZE: Final = 64 << 10
 """The most bytes that are read at a time."""
 
 
+@dataclass(eq=False, slots=True)
+class Socket:
+    """
+    What the kernel knows of one end.
+
+    @ivar inbox: what came and was not read yet.
+    @ivar fin: whether FIN came.
+    @ivar reset: whether RST came.
+    @ivar gone: whether it is closed.
+    @ivar swallowed: how many bytes were sent that the network has dropped.
+    """
+
+    inbox: bytearray = field(default_factory=bytearray)
+    fin: bool = False
+    reset: bool = False
+    gone: bool = False
+    swallowed: int = 0
+
+
 @implementer(IHalfCloseTransport, IHalfCloseableDescriptor)
 class MemoryTransport:
     """
@@ -45,6 +65,7 @@ class MemoryTransport:
     @ivar disconnecting: whether the protocol has closed it.
     @ivar reading: whether the protocol wants to read.
     @ivar other: the other end.
+    @ivar socket: what the kernel knows of this end.
     """
 
     _log = Logger()
@@ -58,6 +79,7 @@ class MemoryTransport:
         self.disconnecting = False
         self.reading = False
         self.other: MemoryTransport
+        self.socket = Socket()
         self._host = host
         self._peer = peer
         self._protocol: IProtocol | None = None
@@ -71,13 +93,7 @@ class MemoryTransport:
         self._half_closed = False
         self._buffer = bytearray()
         self._awake = False
-        # What the kernel knows.
-        self._inbox = bytearray()
-        self._fin = False
         self._fin_read = False
-        self._reset = False
-        self._gone = False
-        self._swallowed = 0
 
     # What the reactor and the test do.
 
@@ -93,14 +109,22 @@ class MemoryTransport:
         self._on_lost = on_lost
         self.connected = self.reading = True
         protocol.makeConnection(self)
-        self._wake()
+        self.wake()
 
     def fail(self) -> None:
         """
         Let the kernel reset this end: it finds out when it reads or writes.
         """
-        self._reset = True
-        self._wake()
+        self.socket.reset = True
+        self.wake()
+
+    def wake(self) -> None:
+        """
+        Look in the next turn of the reactor at what can be read and written.
+        """
+        if not self._awake:
+            self._awake = True
+            self.connection.soon(self._turn)
 
     @property
     def protocol(self) -> Any:
@@ -213,7 +237,7 @@ class MemoryTransport:
         """
         if self.connected and not self.disconnecting and not self._aborting:
             self.reading = True
-            self._wake()
+            self.wake()
 
     def stopProducing(self) -> None:
         """
@@ -245,12 +269,7 @@ class MemoryTransport:
     def _start_writing(self) -> None:
         if self.connected and not self._aborting:
             self._writing = True
-            self._wake()
-
-    def _wake(self) -> None:
-        if not self._awake:
-            self._awake = True
-            self.connection.soon(self._turn)
+            self.wake()
 
     def _turn(self) -> None:
         self._awake = False
@@ -260,7 +279,7 @@ class MemoryTransport:
             self._do_read()
 
     def _do_write(self) -> None:
-        if self._buffer and self._reset:
+        if self._buffer and self.socket.reset:
             self._lose(Failure(ConnectionLost()))
             return
         if self._buffer:
@@ -286,15 +305,15 @@ class MemoryTransport:
                 IHalfCloseableProtocol(protocol).writeConnectionLost()
 
     def _do_read(self) -> None:
-        if self._inbox:
-            data = bytes(self._inbox[:READ_SIZE])
-            del self._inbox[:READ_SIZE]
-            self.other._wake()
+        if self.socket.inbox:
+            data = bytes(self.socket.inbox[:READ_SIZE])
+            del self.socket.inbox[:READ_SIZE]
+            self.other.wake()
             self._tell(lambda protocol: protocol.dataReceived(data))
-            self._wake()
-        elif self._reset:
+            self.wake()
+        elif self.socket.reset:
             self._lose(Failure(ConnectionLost()))
-        elif self._fin:
+        elif self.socket.fin:
             self.readConnectionLost(Failure(ConnectionDone()))
 
     def _tell(self, call: Callable[[Any], None]) -> None:
@@ -358,8 +377,7 @@ class MemoryConnection:
         self.client.fail()
         self.server.fail()
 
-    # What the ends ask the kernel for. They are of one kind, so their private
-    # names are each other's business.
+    # What the ends ask the kernel for.
 
     def carry(self, source: MemoryTransport, data: bytearray) -> int:
         """
@@ -367,17 +385,17 @@ class MemoryConnection:
 
         @return: how many were taken.
         """
-        other = source.other
+        sender, receiver = source.socket, source.other.socket
         if self.silent:
-            taken = min(len(data), CAPACITY - source._swallowed)
-            source._swallowed += taken
+            taken = min(len(data), CAPACITY - sender.swallowed)
+            sender.swallowed += taken
             return taken
-        if other._gone:
+        if receiver.gone:
             source.fail()
             return len(data)
-        taken = min(len(data), CAPACITY - len(other._inbox))
-        other._inbox += data[:taken]
-        other._wake()
+        taken = min(len(data), CAPACITY - len(receiver.inbox))
+        receiver.inbox += data[:taken]
+        source.other.wake()
         return taken
 
     def finish(self, source: MemoryTransport) -> None:
@@ -385,17 +403,18 @@ class MemoryConnection:
         Take a FIN to the other end.
         """
         if not self.silent:
-            source.other._fin = True
-            source.other._wake()
+            source.other.socket.fin = True
+            source.other.wake()
 
     def close(self, source: MemoryTransport, *, aborted: bool) -> None:
         """
         Close a socket: with a FIN, or with an RST if there is something in it
         that was not read.
         """
-        unread, source._gone = bool(source._inbox), True
-        source._inbox.clear()
-        if aborted or unread or source._reset:
+        socket = source.socket
+        unread, socket.gone = bool(socket.inbox), True
+        socket.inbox.clear()
+        if aborted or unread or socket.reset:
             if not self.silent:
                 source.other.fail()
         else:

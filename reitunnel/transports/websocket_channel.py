@@ -33,14 +33,10 @@ from reitunnel.interfaces import ILinkTransport
 from reitunnel.prompt import prompt_writer
 from reitunnel.transports.failures import handshake_problem
 from reitunnel.transports.layers import abort
-from reitunnel.transports.masking import apply_mask, mask_after
+from reitunnel.transports.masking import apply_mask
 from reitunnel.transports.websocket import Buffer, WebSocketTransport
-from reitunnel.transports.websocket_frames import (
-    MAX_MESSAGE,
-    NoHead,
-    make_head,
-    read_head,
-)
+from reitunnel.transports.websocket_frames import MAX_MESSAGE, make_head
+from reitunnel.transports.websocket_messages import MessageReader
 
 _log = Logger()
 
@@ -96,10 +92,7 @@ class LinkChannel(WebSocketAdapterProtocol, WebSocketProtocol):
     """Whether this side masks what it sends: clients do."""
 
     def __init__(
-        self,
-        factory: IProtocolFactory,
-        clock: IReactorTime,
-        timeout: float,
+        self, factory: IProtocolFactory, clock: IReactorTime, timeout: float
     ) -> None:
         """
         @param factory: builds the protocol of the link.
@@ -119,10 +112,7 @@ class LinkChannel(WebSocketAdapterProtocol, WebSocketProtocol):
         self._ending = False
         self._pong: bytes | None = None
         self._violation: str | None = None
-        # Of a whole binary message that has begun: how many bytes are missing,
-        # and their mask.
-        self._missing = 0
-        self._mask = b""
+        self._messages = MessageReader(masked=not self.masks)
         self._message_size = 0
 
     # From the connection below
@@ -139,19 +129,19 @@ class LinkChannel(WebSocketAdapterProtocol, WebSocketProtocol):
         """
         Take what was read.
         """
-        link = self._link
+        link, messages = self._link, self._messages
         size = len(data)
         if link is None:
             self._shake_hands(data)
         elif (
-            size <= self._missing
+            size <= messages.missing
             and not self.data
             and not link.paused
             and self.state == _OPEN
         ):
             # Inside a message, as most of what is read is.
-            self._missing -= size
-            link.deliver(self._unmask(data) if self._mask else data)
+            messages.missing -= size
+            link.deliver(messages.unmask(data) if messages.mask else data)
         elif self.state != _CLOSED:
             self.data = self.data + data if self.data else data
             self.consume()
@@ -252,9 +242,11 @@ class LinkChannel(WebSocketAdapterProtocol, WebSocketProtocol):
         try:
             more = True
             while more and self._wanted():
-                between = self.current_frame is None and not self.inside_message
-                if between and self._take_binary():
-                    break
+                if self.current_frame is None and not self.inside_message:
+                    payload, self.data, foreign = self._messages.take(self.data)
+                    self._deliver(payload)
+                    if not (foreign and self._wanted()):
+                        break
                 more = self.processData()
         except Exception:
             # The reactor closes the connection: no more of this.
@@ -317,9 +309,8 @@ class LinkChannel(WebSocketAdapterProtocol, WebSocketProtocol):
     def _onMessageFrameBegin(self, length: int) -> None:
         self._message_size += length
         if self._message_size > MAX_MESSAGE:
-            self._fail_connection(
-                _TOO_BIG, f"a message has more than {MAX_MESSAGE} bytes"
-            )
+            reason = f"a message has more than {MAX_MESSAGE} bytes"
+            self._fail_connection(_TOO_BIG, reason)
 
     def _onMessageFrameData(self, payload: bytes) -> None:
         self._deliver(payload)
@@ -408,45 +399,6 @@ class LinkChannel(WebSocketAdapterProtocol, WebSocketProtocol):
             return False
         return self._ending or self._link is None or not self._link.paused
 
-    def _take_binary(self) -> bool:
-        """
-        Take whole binary messages, and pieces of them, off the bytes that were
-        read, and deliver all that is in them at once.
-
-        @return: whether that is all for now. If not, there is something else in
-            front, which is for autobahn to read, or to refuse.
-        """
-        data = memoryview(self.data)
-        size = len(data)
-        position = 0
-        pieces: list[Buffer] = []
-        masked = not self.masks
-        complete = True
-        while position < size:
-            if not self._missing:
-                head = read_head(self.data, position, masked=masked)
-                if isinstance(head, NoHead):
-                    complete = head is NoHead.INCOMPLETE
-                    break
-                position, self._missing, self._mask = head
-            stop = min(size, position + self._missing)
-            piece = data[position:stop]
-            pieces.append(self._unmask(piece) if masked else piece)
-            self._missing -= stop - position
-            position = stop
-        self.data = self.data[position:]
-        self._deliver(b"".join(pieces))
-        return complete or not self._wanted()
-
-    def _unmask(self, data: Buffer) -> bytes:
-        """
-        Take the mask off the next bytes of a message.
-        """
-        plain = bytearray(data)
-        apply_mask(self._mask, memoryview(plain))
-        self._mask = mask_after(self._mask, len(plain))
-        return bytes(plain)
-
     def _deliver(self, data: bytes) -> None:
         if data and self._link is not None and self.state == _OPEN:
             self._link.deliver(data)
@@ -467,9 +419,8 @@ class LinkChannel(WebSocketAdapterProtocol, WebSocketProtocol):
         return Failure(ConnectionLost("the peer left without closing the WebSocket"))
 
     def _late(self) -> None:
-        self._refuse(
-            TransportError(f"no WebSocket handshake within {self._timeout:g} s")
-        )
+        seconds = self._timeout
+        self._refuse(TransportError(f"no WebSocket handshake within {seconds:g} s"))
 
     def _stop_waiting(self) -> None:
         # Not an abort: what is still on its way to a slow peer arrives.

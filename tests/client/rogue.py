@@ -4,18 +4,15 @@ A server made by hand, which says what it likes.
 
 from __future__ import annotations
 
-from typing import Any, TypeVar
+from typing import Any
 
-from msgspec import Struct
 from msgspec.structs import replace
 from twisted.internet.interfaces import IAddress
-from twisted.internet.protocol import Factory, Protocol, connectionDone
-from twisted.python.failure import Failure
+from twisted.internet.protocol import Factory
 
 from reitunnel import Code
 from reitunnel.auth.exchange import ANONYMOUS
-from reitunnel.interfaces import ILinkTransport
-from reitunnel.wire.frames import Frame, FrameKind, FrameReader, encode_frame
+from reitunnel.wire.frames import FrameKind
 from reitunnel.wire.messages import (
     Attach,
     Attached,
@@ -24,14 +21,11 @@ from reitunnel.wire.messages import (
     Hello,
     Response,
     Welcome,
-    decode_message,
-    encode_message,
 )
 from reitunnel.wire.proofs import server_proof
 from tests.memory import MemoryReactor
 from tests.pair import LINK_PORT
-
-_Message = TypeVar("_Message", bound=Struct)
+from tests.wire.link import HandMadeLink
 
 WELCOME = Welcome(
     version=1,
@@ -56,44 +50,10 @@ def welcome(**changes: Any) -> Welcome:
     return replace(WELCOME, **changes)
 
 
-class RogueLink(Protocol):
+class RogueLink(HandMadeLink):
     """
     The server's end of one link.
-
-    @ivar frames: what came and was not yet looked at.
-    @ivar lost: why the link is gone; L{None} while it is there.
     """
-
-    transport: ILinkTransport
-
-    def __init__(self, reactor: MemoryReactor) -> None:
-        self.frames: list[Frame] = []
-        self.lost: Failure | None = None
-        self.reactor = reactor
-        self._reader = FrameReader()
-
-    def dataReceived(self, data: bytes) -> None:
-        """
-        Keep the frames.
-        """
-        self.frames += self._reader.feed(data)
-
-    def connectionLost(self, reason: Failure = connectionDone) -> None:
-        """
-        Remember why.
-        """
-        self.lost = reason
-
-    def send(
-        self, kind: FrameKind, payload: bytes | Struct = b"", stream: int = 0
-    ) -> None:
-        """
-        Send a frame; nothing follows until the reactor runs.
-        """
-        if isinstance(payload, Struct):
-            self.transport.write(encode_message(kind, payload, stream))
-        else:
-            self.transport.write(encode_frame(kind, stream, payload))
 
     def attach(self, secret: bytes = WELCOME.secret) -> Attach:
         """
@@ -115,17 +75,6 @@ class RogueLink(Protocol):
         self.send(FrameKind.CHALLENGE, Challenge(["HMAC-SHA-256"], NONCE))
         self.reactor.settle()
         return attach
-
-    def take(self, kind: FrameKind, message: type[_Message]) -> _Message:
-        """
-        Take the next frame, pings aside, which is of this kind.
-        """
-        frame = self.frames.pop(0)
-        while frame.kind in (FrameKind.PING, FrameKind.PONG):
-            frame = self.frames.pop(0)
-        if frame.kind is not kind:
-            raise AssertionError(f"{frame} came, not {kind.name}")
-        return decode_message(message, frame.payload)
 
 
 class RogueServer(Factory):

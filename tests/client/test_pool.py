@@ -315,7 +315,8 @@ class FailureTests(PoolCase):
                     self.reactor.settle()
                     link.transport.abortConnection()
                 self.advance(1)
-        self.assertLess(len(self.data_links), 40)
+        # Eight rounds at most, as the delays are spread: without any there are 600.
+        self.assertLess(len(self.data_links), 50)
         texts = [event["reason"] for event in logs if "reason" in event]
         self.assertEqual(["it was lost soon after it was made"], texts)
 

@@ -6,7 +6,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from twisted.internet.defer import Deferred
+from twisted.internet.defer import CancelledError, Deferred
 from twisted.logger import capturedLogs
 from twisted.trial.unittest import SynchronousTestCase
 
@@ -369,6 +369,19 @@ class WaitingTests(ReconnectCase):
             waiting.cancel()
             self.failureResultOf(waiting)
         pair.start()
+        self.assertEqual([], pair.stop())
+
+    def test_cancelled_by_another(self) -> None:
+        """
+        One who is told cancels the next: the session begins all the same.
+        """
+        pair = self.pair()
+        first, second = pair.client.when_connected(), pair.client.when_connected()
+        first.addCallback(lambda _: second.cancel())
+        pair.start()
+        self.successResultOf(first)
+        self.failureResultOf(second, CancelledError)
+        self.assertEqual(1, len(pair.client.tunnels))
         self.assertEqual([], pair.stop())
 
     def test_over(self) -> None:

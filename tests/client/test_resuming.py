@@ -37,6 +37,7 @@ class ResumeCase(SynchronousTestCase):
 
     capabilities: tuple[str, ...] = (RESUME,)
     grace = 60.0
+    factor = 1.0
 
     def setUp(self) -> None:
         self.reactor = MemoryReactor()
@@ -44,7 +45,7 @@ class ResumeCase(SynchronousTestCase):
         self.told = Ledger()
         config = client_config(
             timeouts=ClientTimeouts(),
-            retry=Retry(jitter=0.0, initial_delay=5.0, factor=1.0),
+            retry=Retry(jitter=0.0, initial_delay=5.0, factor=self.factor),
         )
         self.client = Client(self.reactor, config, [self.told])
         self.client.startService()
@@ -163,6 +164,49 @@ class ResumedTests(ResumeCase):
         self.server.link.transport.loseConnection()
         self.reactor.settle()
         self.assertEqual(["client- CLOSED: bye"], self.told.take()[-1:])
+
+
+class SoonLostTests(ResumeCase):
+    """
+    Something in between lets no link live.
+    """
+
+    factor = 3.0
+
+    def cut_again(self, links: int) -> None:
+        """
+        Go on with the session, and cut its link.
+
+        @param links: how many the client dials at once.
+        """
+        self.answer(0)
+        before = len(self.server.links)
+        self.server.link.transport.abortConnection()
+        self.reactor.settle()
+        self.assertEqual(before + links, len(self.server.links))
+
+    def test_waits(self) -> None:
+        """
+        After the third link that is lost soon the client waits before it dials again,
+        and longer each time.
+        """
+        for links in (1, 1, 0):
+            self.cut_again(links)
+        for delay in (5.0, 15.0):
+            self.reactor.advance(delay - 0.1)
+            before = len(self.server.links)
+            self.reactor.advance(0.1)
+            self.assertEqual(before + 1, len(self.server.links))
+            self.cut_again(0)
+        self.assertIs(self.session, self.client.session)
+
+    def test_one_that_lasts(self) -> None:
+        for _ in range(5):
+            self.answer(0)
+            self.reactor.advance(1)
+            self.cut()
+        for links in (1, 1, 1, 0):
+            self.cut_again(links)
 
 
 class RefusedTests(ResumeCase):

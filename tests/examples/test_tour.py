@@ -9,7 +9,6 @@ import re
 import shlex
 import signal
 import socket
-import subprocess
 import sys
 from collections.abc import Iterable
 from contextlib import ExitStack
@@ -19,7 +18,7 @@ from pathlib import Path
 from twisted.trial.unittest import SynchronousTestCase
 
 from tests.examples.running import ROOT, SECONDS, ExampleTestCase, Running
-from tests.programs import require_program
+from tests.programs import require_program, run_program
 from tests.quality.fences import fenced_blocks
 
 HEADING = "## A tour of five minutes\n"
@@ -114,16 +113,11 @@ class TourTests(ExampleTestCase):
                 said = running.wait_for("").string.rstrip("\n")
                 self.assertEqual(timeless(line), timeless(said))
             return running
-        done = subprocess.run(
+        done = run_program(
             ["sh", "-c", step.command],
-            cwd=self.directory,
-            env=self.environment,
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            text=True,
             timeout=SECONDS,
-            check=False,
+            directory=self.directory,
+            environment=self.environment,
         )
         self.assertEqual(0, done.returncode, f"{step.command}\n{done.stdout}")
         printed = done.stdout.splitlines()

@@ -30,7 +30,7 @@ from tests.examples.running import (
     eventually,
 )
 from tests.integration.programs.ports import free_port
-from tests.programs import require_program
+from tests.programs import require_program, run_program
 from tests.quality.fences import Block, fenced_blocks
 
 TUTORIAL = ROOT / "docs" / "tutorial-hook.md"
@@ -186,17 +186,11 @@ class TutorialTests(ExampleTestCase):
 
         @return: what it has printed.
         """
-        return subprocess.run(
-            command,
-            shell=True,
-            cwd=self.directory,
-            env=self.environment,
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            text=True,
+        return run_program(
+            ["sh", "-c", command],
             timeout=4 * SECONDS,
-            check=False,
+            directory=self.directory,
+            environment=self.environment,
         ).stdout
 
 

@@ -10,20 +10,19 @@ from typing import Any
 
 from twisted.internet.address import IPv4Address, IPv6Address, UNIXAddress
 from twisted.internet.interfaces import IAddress
-from twisted.internet.testing import MemoryReactorClock
 from twisted.trial.unittest import SynchronousTestCase
 from zope.interface import Interface, providedBy
 from zope.interface.verify import verifyObject
 
 from reitunnel.errors import Code, ConfigError, Refused
-from reitunnel.hooks import build_hooks
 from reitunnel.hooks.addresses import (
     AddressHook,
     AddressHookFactory,
     AddressLists,
     AddressOptions,
 )
-from reitunnel.interfaces import IClientHook, IHookFactory, IReturnHook, IStreamHook
+from reitunnel.interfaces import IClientHook, IReturnHook, IStreamHook
+from tests.hooks.building import built
 from tests.hooks.fakes import FakeFacts, FakeSession, FakeStream
 
 
@@ -170,14 +169,7 @@ class OptionTests(SynchronousTestCase):
         """
         What is wrong with a table.
         """
-        factory = AddressHookFactory()
-        error = self.assertRaises(
-            ConfigError,
-            build_hooks,
-            [{"name": "addresses", **table}],
-            MemoryReactorClock(),
-            factories={"addresses": factory},
-        )
+        error = self.assertRaises(ConfigError, built, AddressHookFactory(), **table)
         return str(error)
 
     def test_mistakes(self) -> None:
@@ -206,12 +198,6 @@ class OptionTests(SynchronousTestCase):
             self.assertEqual(words, self.mistake(table))
 
     def test_build(self) -> None:
-        factory = AddressHookFactory()
-        verifyObject(IHookFactory, factory)
-        [hook] = build_hooks(
-            [{"name": "addresses", "visitors": {"deny": ["192.0.2.0/24"]}}],
-            MemoryReactorClock(),
-            factories={"addresses": factory},
-        )
+        hook = built(AddressHookFactory(), visitors={"deny": ["192.0.2.0/24"]})
         assert isinstance(hook, AddressHook)
         self.assertIn("denied", visitor_refused(hook, "192.0.2.9"))

@@ -10,13 +10,12 @@ from typing import Any
 import msgspec
 from twisted.internet.defer import Deferred
 from twisted.internet.task import Clock
-from twisted.internet.testing import MemoryReactorClock
 from twisted.logger import capturedLogs, formatEvent
 from twisted.trial.unittest import SynchronousTestCase
 from zope.interface.verify import verifyObject
 
 from reitunnel.errors import ConfigError
-from reitunnel.hooks import HookManager, build_hooks
+from reitunnel.hooks import HookManager
 from reitunnel.hooks.alert_sender import WAITING
 from reitunnel.hooks.alerts import AlertsHook, AlertsHookFactory, AlertsOptions
 from reitunnel.interfaces import (
@@ -25,6 +24,7 @@ from reitunnel.interfaces import (
     IHookFactory,
     IReactorHook,
 )
+from tests.hooks.building import built
 from tests.hooks.posters import ManualPoster
 
 OPTIONS = AlertsOptions(url="https://localhost/x", count=3, window=10.0, quiet=100.0)
@@ -240,12 +240,7 @@ class SendingTests(AlertsCase):
 
 class OptionsTests(SynchronousTestCase):
     def build(self, **options: Any) -> Any:
-        [hook] = build_hooks(
-            [{"name": "alerts", **options}],
-            MemoryReactorClock(),
-            factories={"alerts": AlertsHookFactory()},
-        )
-        return hook
+        return built(AlertsHookFactory(), **options)
 
     def mistake(self, **options: Any) -> str:
         error = self.assertRaises(ConfigError, self.build, **options)

@@ -25,6 +25,7 @@ from reitunnel.interfaces import (
     IBackgroundHook,
     IClientHook,
     IErrorHook,
+    IHeirHook,
     IHookFactory,
     IReactorHook,
     IServerHook,
@@ -82,7 +83,7 @@ class AuditTests(SynchronousTestCase):
 
 class InterfaceTests(AuditTests):
     def test_all(self) -> None:
-        for interface in (*EVENTS, IBackgroundHook, IReactorHook):
+        for interface in (*EVENTS, IBackgroundHook, IHeirHook, IReactorHook):
             verifyObject(interface, self.hook)
 
     def test_only_what_is_asked(self) -> None:

@@ -12,7 +12,7 @@ from zope.interface.verify import verifyObject
 
 from reitunnel.config.values import Carrier
 from reitunnel.errors import Code, ConfigError, InvalidHook
-from reitunnel.hooks import AsyncHook, HookManager, build_hooks
+from reitunnel.hooks import AsyncHook, HookManager
 from reitunnel.hooks.bandwidth import (
     BandwidthHook,
     BandwidthHookFactory,
@@ -25,6 +25,7 @@ from reitunnel.interfaces import (
     IReactorHook,
     IStreamHook,
 )
+from tests.hooks.building import built
 from tests.hooks.fakes import FakeSession, FakeStream, FakeTunnel
 from tests.pair import Pair
 
@@ -35,12 +36,7 @@ def build(**options: Any) -> BandwidthHook:
     """
     Build it as a configuration file does.
     """
-    factory = BandwidthHookFactory()
-    [hook] = build_hooks(
-        [{"name": "bandwidth", **options}],
-        MemoryReactorClock(),
-        factories={"bandwidth": factory},
-    )
+    hook = built(BandwidthHookFactory(), **options)
     assert isinstance(hook, BandwidthHook)
     return hook
 

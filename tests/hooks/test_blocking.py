@@ -11,7 +11,6 @@ from typing import Any
 from twisted.internet.address import IPv4Address, IPv6Address, UNIXAddress
 from twisted.internet.interfaces import IAddress
 from twisted.internet.task import Clock
-from twisted.internet.testing import MemoryReactorClock
 from twisted.logger import capturedLogs
 from twisted.trial.unittest import SynchronousTestCase
 from zope.interface import Interface, providedBy
@@ -27,18 +26,18 @@ from reitunnel.errors import (
     RemoteProtocolError,
     TunnelRefused,
 )
-from reitunnel.hooks import AsyncHook, build_hooks
+from reitunnel.hooks import AsyncHook
 from reitunnel.hooks.block_list import Block
 from reitunnel.hooks.blocking import BlockHook, BlockHookFactory, BlockOptions
 from reitunnel.interfaces import (
     IClientHook,
     IErrorHook,
-    IHookFactory,
     IReactorHook,
     IReturnHook,
     IStreamHook,
     ITunnelHook,
 )
+from tests.hooks.building import built
 from tests.hooks.fakes import FakeFacts, FakeSession, FakeStream, FakeTunnel
 
 BAD = "192.0.2.1"
@@ -279,14 +278,7 @@ class ManualTests(BlockCase):
 
 class OptionTests(BlockCase):
     def built(self, table: Mapping[str, Any]) -> object:
-        factory = BlockHookFactory()
-        verifyObject(IHookFactory, factory)
-        [hook] = build_hooks(
-            [{"name": "block", **table}],
-            MemoryReactorClock(),
-            factories={"block": factory},
-        )
-        return hook
+        return built(BlockHookFactory(), **table)
 
     def test_only_what_is_needed(self) -> None:
         both: set[type[Interface]] = {

@@ -30,7 +30,7 @@ from tests.hooks.fakes import (
     RecordingHook,
 )
 from tests.hooks.support import BackgroundHook, manager_with
-from tests.hooks.test_ledger import ANSWERS, BrokenHook, Decider, events_of
+from tests.hooks.test_ledger import ANSWERS, BrokenHook, Decider, check_told
 
 
 class Broken(Exception):
@@ -225,9 +225,4 @@ class DecisionTests(SynchronousTestCase):
         self.assertEqual([], clock.getDelayedCalls())
         if opened is not None:
             manager.notify_stream_close(opened, stream, Code.NONE, "")
-        for hook, decider in zip(hooks, deciders, strict=True):
-            told = events_of(hook)
-            if decider.allowed:
-                self.assertEqual(["on_stream_open", "on_stream_close"], told)
-            else:
-                self.assertIn(told, [[], ["on_stream_open"]])
+        check_told(self, hooks, deciders)

@@ -5,6 +5,8 @@ open that it allowed, and none for any other.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from hypothesis import given
 from hypothesis import strategies as st
 from twisted.internet.defer import CancelledError, Deferred
@@ -169,12 +171,7 @@ class LedgerTests(SynchronousTestCase):
             for hook in hooks:
                 self.assertEqual(["on_stream_open"], events_of(hook))
             manager.notify_stream_close(opened, stream, Code.NONE, "")
-        for hook, decider in zip(hooks, deciders, strict=True):
-            told = events_of(hook)
-            if decider.allowed:
-                self.assertEqual(["on_stream_open", "on_stream_close"], told)
-            else:
-                self.assertIn(told, [[], ["on_stream_open"]])
+        check_told(self, hooks, deciders)
         sound = all("allow" in answer for answer in answers)
         if sound and gives_up_at is None:
             self.assertIsNotNone(opened)
@@ -217,6 +214,22 @@ class Decider:
         if self.answer == "refuse later":
             raise Refused("no")
         self.allowed += 1
+
+
+def check_told(
+    case: SynchronousTestCase,
+    hooks: Sequence[RecordingHook],
+    deciders: Sequence[Decider],
+) -> None:
+    """
+    Each hook was told one close for the open that it allowed, and no other.
+    """
+    for hook, decider in zip(hooks, deciders, strict=True):
+        told = events_of(hook)
+        if decider.allowed:
+            case.assertEqual(["on_stream_open", "on_stream_close"], told)
+        else:
+            case.assertIn(told, [[], ["on_stream_open"]])
 
 
 def events_of(hook: RecordingHook) -> list[object]:

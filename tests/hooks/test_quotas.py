@@ -24,6 +24,7 @@ from reitunnel.interfaces import (
     IBackgroundHook,
     IClientHook,
     IDataHook,
+    IHeirHook,
     IHookFactory,
     IReactorHook,
     IStreamHook,
@@ -524,7 +525,12 @@ class OptionTests(QuotaCase):
         )
 
     def test_only_what_is_needed(self) -> None:
-        always: set[type[Interface]] = {IBackgroundHook, IReactorHook, IClientHook}
+        always: set[type[Interface]] = {
+            IBackgroundHook,
+            IHeirHook,
+            IReactorHook,
+            IClientHook,
+        }
         cases: tuple[tuple[dict[str, Any], set[type[Interface]]], ...] = (
             ({}, set()),
             ({"max_tunnels": 1}, {ITunnelHook}),

@@ -10,15 +10,15 @@ from typing import Any
 from twisted.internet.address import IPv4Address, IPv6Address, UNIXAddress
 from twisted.internet.interfaces import IAddress
 from twisted.internet.task import Clock
-from twisted.internet.testing import MemoryReactorClock
 from twisted.trial.unittest import SynchronousTestCase
 from zope.interface import providedBy
 from zope.interface.verify import verifyObject
 
 from reitunnel.errors import Code, ConfigError, InvalidHook, Refused
-from reitunnel.hooks import AsyncHook, build_hooks
+from reitunnel.hooks import AsyncHook
 from reitunnel.hooks.rate_limit import Rate, RateHook, RateHookFactory, RateOptions
-from reitunnel.interfaces import IClientHook, IHookFactory, IReactorHook, IStreamHook
+from reitunnel.interfaces import IClientHook, IReactorHook, IStreamHook
+from tests.hooks.building import built
 from tests.hooks.fakes import FakeFacts, FakeSession, FakeStream, FakeTunnel
 
 ONE = Rate(rate=1.0, burst=1)
@@ -167,14 +167,7 @@ class RateTests(SynchronousTestCase):
 
 class OptionTests(SynchronousTestCase):
     def built(self, table: Mapping[str, Any]) -> object:
-        factory = RateHookFactory()
-        verifyObject(IHookFactory, factory)
-        [hook] = build_hooks(
-            [{"name": "rate", **table}],
-            MemoryReactorClock(),
-            factories={"rate": factory},
-        )
-        return hook
+        return built(RateHookFactory(), **table)
 
     def test_build(self) -> None:
         hook = self.built({"visitors_per_address": {"rate": 5, "burst": 10}})

@@ -11,13 +11,12 @@ import msgspec
 from twisted.internet.address import HostnameAddress, UNIXAddress
 from twisted.internet.defer import Deferred
 from twisted.internet.task import Clock
-from twisted.internet.testing import MemoryReactorClock
 from twisted.logger import capturedLogs, formatEvent
 from twisted.trial.unittest import SynchronousTestCase
 from zope.interface.verify import verifyObject
 
 from reitunnel.errors import ConfigError, InvalidHook, Refused
-from reitunnel.hooks import AsyncHook, BaseHook, HookManager, build_hooks
+from reitunnel.hooks import AsyncHook, BaseHook, HookManager
 from reitunnel.hooks.remote_messages import (
     Asked,
     BadAnswer,
@@ -39,6 +38,7 @@ from reitunnel.interfaces import (
     ITunnel,
     ITunnelHook,
 )
+from tests.hooks.building import built
 from tests.hooks.fakes import (
     FakeCertificate,
     FakeFacts,
@@ -99,12 +99,7 @@ class InterfaceTests(PolicyCase):
 
     def test_build(self) -> None:
         def build(**options: Any) -> Any:
-            [hook] = build_hooks(
-                [{"name": "remote-policy", **options}],
-                MemoryReactorClock(),
-                factories={"remote-policy": RemotePolicyHookFactory()},
-            )
-            return hook
+            return built(RemotePolicyHookFactory(), **options)
 
         self.assertIsInstance(build(url="https://localhost/"), RemotePolicyHook)
         for wrong in (

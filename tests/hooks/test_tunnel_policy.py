@@ -9,12 +9,11 @@ from typing import Any
 
 from twisted.internet.defer import Deferred
 from twisted.internet.task import Clock
-from twisted.internet.testing import MemoryReactorClock
 from twisted.trial.unittest import SynchronousTestCase
 from zope.interface.verify import verifyObject
 
 from reitunnel.errors import Code, ConfigError, Refused
-from reitunnel.hooks import HookManager, build_hooks
+from reitunnel.hooks import HookManager
 from reitunnel.hooks.client_rules import ClientRule
 from reitunnel.hooks.tunnel_policy import (
     PolicyHook,
@@ -23,7 +22,8 @@ from reitunnel.hooks.tunnel_policy import (
     TargetRule,
     TunnelRule,
 )
-from reitunnel.interfaces import IHookFactory, ITunnelHook
+from reitunnel.interfaces import ITunnelHook
+from tests.hooks.building import built
 from tests.hooks.fakes import FakeCertificate, FakeFacts, FakeSession, FakeTunnel
 
 
@@ -221,14 +221,7 @@ class ClientTests(SynchronousTestCase):
 
 class OptionTests(SynchronousTestCase):
     def built(self, table: Mapping[str, Any]) -> object:
-        factory = PolicyHookFactory()
-        verifyObject(IHookFactory, factory)
-        [hook] = build_hooks(
-            [{"name": "policy", **table}],
-            MemoryReactorClock(),
-            factories={"policy": factory},
-        )
-        return hook
+        return built(PolicyHookFactory(), **table)
 
     def test_mistakes(self) -> None:
         place = "hooks[0].rules[0]"

@@ -351,14 +351,16 @@ class ResourceOverloadTests(OverloadCase):
 
     async def test_descriptors_exhausted(self) -> None:
         """
-        Streams go on, the log says it once, and when there are descriptors again,
-        whoever comes is served.
+        Streams go on, clients come in, the log says it once, and when there are
+        descriptors again, whoever comes is served.
         """
         await self.serve(None, *self.few_descriptors())
         lines = [await self.dial(self.port) for _ in range(2 * _FEW_DESCRIPTORS)]
         await self.server.wait_for("few file descriptors are left")
         self.assertFalse(any(each.lost.called for each in lines))
         await self.says(self.visitor)
+        await self.start_client(self.address, client_id="late", keys={"carrier": "mux"})
+        self.assertFalse(any(each.lost.called for each in lines))
         for line in lines:
             await self.hang_up(line)
         await self.all_is_well()

@@ -10,7 +10,8 @@ from dataclasses import dataclass
 from twisted.trial.unittest import SynchronousTestCase
 
 from reitunnel.config.values import Carrier
-from tests.pair import Pair
+from tests.memory import Peer
+from tests.pair import PUBLIC_PORT, Pair
 
 
 @dataclass(frozen=True)
@@ -40,6 +41,27 @@ def nothing(pair: Pair) -> None:
     """
     Do nothing: what there is to see happens by itself.
     """
+
+
+def talk(pair: Pair) -> None:
+    """
+    Open stream 2; the visitor says 5 bytes and the target 7.
+    """
+    visitor, target = pair.open_stream()
+    visitor.say(b"hello")
+    pair.reactor.settle()
+    target.say(b"worlds!")
+    pair.reactor.settle()
+    assert (target.received, visitor.received) == (b"hello", b"worlds!")
+
+
+def visitor_of(pair: Pair) -> Peer:
+    """
+    The newest visitor.
+    """
+    visitor = pair.reactor.connection_to(PUBLIC_PORT).client.protocol
+    assert isinstance(visitor, Peer)
+    return visitor
 
 
 class TableCase(SynchronousTestCase):

@@ -130,6 +130,7 @@ class LostLinkTests(Case):
         for _ in range(20):
             self.pair.link.cut()
             self.exchange()
+            self.reactor.advance(1)
         self.check_nothing_told()
 
     def test_ends_meanwhile(self) -> None:
@@ -213,12 +214,6 @@ class LostLinkTests(Case):
             self.reactor.advance(5)
             self.exchange()
         self.check_nothing_told()
-
-    def turn(self) -> None:
-        reactor = self.reactor
-        reactor._run_calls()
-        for _ in range(len(reactor._due)):
-            reactor._due.popleft()()
 
     def test_grace_is_over(self) -> None:
         self.lose_link()

@@ -14,26 +14,8 @@ from reitunnel import Client, Code, Refused
 from reitunnel.config.settings import ClientTimeouts, Limits
 from reitunnel.interfaces import Decision, ISession
 from tests.ledger import Decider
-from tests.lifecycle.table import Row, TableCase
-from tests.memory import Peer
-from tests.pair import PUBLIC_PORT, Pair, client_config, server_config
-
-
-def talk(pair: Pair) -> None:
-    """
-    Open stream 2; the visitor says 5 bytes and the target 7.
-    """
-    visitor, target = pair.open_stream()
-    visitor.say(b"hello")
-    target.say(b"worlds!")
-    pair.reactor.settle()
-    assert (target.received, visitor.received) == (b"hello", b"worlds!")
-
-
-def visitor_of(pair: Pair) -> Peer:
-    visitor = pair.reactor.connection_to(PUBLIC_PORT).client.protocol
-    assert isinstance(visitor, Peer)
-    return visitor
+from tests.lifecycle.table import Row, TableCase, talk, visitor_of
+from tests.pair import Pair, client_config, server_config
 
 
 def all_end(end: str, *, tunnel: str = "", stream: str = "") -> list[str]:

@@ -23,30 +23,8 @@ from reitunnel.config.settings import (
 from reitunnel.errors import HookTimeout
 from reitunnel.interfaces import Decision, IStream
 from tests.ledger import Decider
-from tests.lifecycle.table import Row, TableCase
-from tests.memory import Peer
+from tests.lifecycle.table import Row, TableCase, talk, visitor_of
 from tests.pair import PUBLIC_PORT, Pair, client_config, server_config
-
-
-def talk(pair: Pair) -> None:
-    """
-    Open stream 2; the visitor says 5 bytes and the target 7.
-    """
-    visitor, target = pair.open_stream()
-    visitor.say(b"hello")
-    pair.reactor.settle()
-    target.say(b"worlds!")
-    pair.reactor.settle()
-    assert (target.received, visitor.received) == (b"hello", b"worlds!")
-
-
-def visitor_of(pair: Pair) -> Peer:
-    """
-    The newest visitor.
-    """
-    visitor = pair.reactor.connection_to(PUBLIC_PORT).client.protocol
-    assert isinstance(visitor, Peer)
-    return visitor
 
 
 def visitor_finishes(pair: Pair) -> None:

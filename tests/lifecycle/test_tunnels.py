@@ -16,21 +16,10 @@ from reitunnel.config.settings import Limits, Policy
 from reitunnel.config.values import PortRange
 from reitunnel.interfaces import Decision, ITunnel
 from tests.ledger import Decider
-from tests.lifecycle.table import Row, TableCase
+from tests.lifecycle.table import Row, TableCase, talk
 from tests.pair import TARGET_PORT, Pair, client_config, server_config
 
 TARGET = f"127.0.0.1:{TARGET_PORT}"
-
-
-def talk(pair: Pair) -> None:
-    """
-    Open stream 2; the visitor says 5 bytes and the target 7.
-    """
-    visitor, target = pair.open_stream()
-    visitor.say(b"hello")
-    target.say(b"worlds!")
-    pair.reactor.settle()
-    assert (target.received, visitor.received) == (b"hello", b"worlds!")
 
 
 def close_wanted(pair: Pair) -> None:

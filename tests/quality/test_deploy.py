@@ -6,7 +6,6 @@ from __future__ import annotations
 
 import re
 import shutil
-import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -15,7 +14,7 @@ from unittest import SkipTest
 from twisted.trial.unittest import SynchronousTestCase
 
 from tests.certificates import CertificateAuthority
-from tests.programs import require_program
+from tests.programs import require_program, run_program
 from tests.quality.test_documents import known_flags, unknown_words
 
 DEPLOY = Path(__file__).resolve().parents[2] / "docs" / "deploy"
@@ -106,13 +105,8 @@ class UnitTests(SynchronousTestCase):
         for name in units:
             text = (DEPLOY / name).read_text()
             (directory / name).write_text(text.replace(INSTALLED, sys.executable))
-        done = subprocess.run(
-            [analyze, "verify", *(str(directory / name) for name in units)],
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            text=True,
-            timeout=60,
-            check=False,
+        done = run_program(
+            [analyze, "verify", *(directory / name for name in units)], timeout=60
         )
         said = [line for line in done.stdout.splitlines() if "reitunnel" in line]
         self.assertEqual([], said)
@@ -137,13 +131,8 @@ class NginxTests(SynchronousTestCase):
             f"pid {directory}/pid;\nerror_log stderr;\nevents {{}}\n"
             f"http {{\naccess_log off;\n{paths}{site}}}\n"
         )
-        done = subprocess.run(
-            [nginx, "-t", "-p", str(directory), "-c", str(directory / "nginx.conf")],
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            text=True,
-            timeout=60,
-            check=False,
+        done = run_program(
+            [nginx, "-t", "-p", directory, "-c", directory / "nginx.conf"], timeout=60
         )
         self.assertEqual(0, done.returncode, done.stdout)
 

@@ -24,6 +24,7 @@ from reitunnel.auth import TokenStore
 from reitunnel.config import load_client_config, load_server_config
 from reitunnel.errors import ConfigError
 from reitunnel.service.command import ReitunnelOptions
+from tests.programs import run_program
 from tests.quality.fences import Block, fenced_blocks
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -63,16 +64,11 @@ def run_python(source: str, directory: Path) -> str | None:
     script.write_text(source)
     environment = {**os.environ, "PYTHONPATH": str(ROOT), "HOME": str(directory)}
     try:
-        done = subprocess.run(
+        done = run_program(
             [sys.executable, "-W", "error::SyntaxWarning", script.name],
-            cwd=directory,
-            env=environment,
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            text=True,
             timeout=SECONDS,
-            check=False,
+            directory=directory,
+            environment=environment,
         )
     except subprocess.TimeoutExpired:
         return f"still running after {SECONDS} s"

@@ -8,7 +8,6 @@ from __future__ import annotations
 import json
 import re
 import shutil
-import subprocess
 from collections import defaultdict
 from collections.abc import Iterator
 from pathlib import Path
@@ -26,6 +25,7 @@ try:
     from prometheus_client.parser import text_string_to_metric_families
 except ImportError:
     text_string_to_metric_families = None  # type: ignore[assignment]
+from tests.programs import run_program
 
 HERE = Path(__file__).resolve().parent
 FILES = HERE.parents[1] / "docs" / "monitoring"
@@ -95,16 +95,7 @@ def promtool(*arguments: str, directory: Path | None = None) -> tuple[int, str]:
     program = shutil.which("promtool")
     if program is None:
         raise SkipTest("promtool is not installed")
-    done = subprocess.run(
-        [program, *arguments],
-        cwd=directory,
-        stdin=subprocess.DEVNULL,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-        timeout=60,
-        check=False,
-    )
+    done = run_program([program, *arguments], timeout=60, directory=directory)
     return done.returncode, done.stdout
 
 

@@ -9,7 +9,6 @@ import ast
 import os
 import re
 import shutil
-import subprocess
 import sys
 import sysconfig
 from configparser import ConfigParser
@@ -17,6 +16,8 @@ from pathlib import Path
 from zipfile import ZipFile
 
 from twisted.trial.unittest import SynchronousTestCase
+
+from tests.programs import run_program
 
 ROOT = Path(__file__).resolve().parents[2]
 SOURCES = ("setup.cfg", "pyproject.toml", "README.md", "LICENSE")
@@ -91,16 +92,8 @@ def run(*command: str | Path, directory: Path) -> str:
     """
     # Trial puts this checkout on the path of the processes that it divides tests over.
     environment = {key: value for key, value in os.environ.items() if key != _PATH}
-    done = subprocess.run(
-        command,
-        cwd=directory,
-        env=environment,
-        stdin=subprocess.DEVNULL,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-        timeout=120,
-        check=False,
+    done = run_program(
+        command, timeout=120, directory=directory, environment=environment
     )
     if done.returncode:
         raise AssertionError(f"{command} exited with {done.returncode}\n{done.stdout}")

@@ -9,8 +9,6 @@ from collections.abc import Callable
 from twisted.internet.error import ConnectionDone
 from twisted.internet.interfaces import (
     IHalfCloseableProtocol,
-    IPullProducer,
-    IPushProducer,
 )
 from twisted.internet.protocol import Protocol, connectionDone
 from twisted.python.failure import Failure
@@ -104,35 +102,6 @@ class HalfCloseable(Plain):
         A stream never says so, as TCP does not.
         """
         raise AssertionError
-
-
-@implementer(IPushProducer, IPullProducer)
-class Producer:
-    """
-    Writes down what it is told.
-
-    @ivar told: C{"pause"}, C{"resume"} and C{"stop"}, in order.
-    @ivar on_resume: what it does when it may go on.
-    @ivar on_stop: what it does when it is stopped.
-    """
-
-    def __init__(self) -> None:
-        self.told: list[str] = []
-        self.on_pause: Callable[[], None] = nothing
-        self.on_resume: Callable[[], None] = nothing
-        self.on_stop: Callable[[], None] = nothing
-
-    def pauseProducing(self) -> None:
-        self.told.append("pause")
-        self.on_pause()
-
-    def resumeProducing(self) -> None:
-        self.told.append("resume")
-        self.on_resume()
-
-    def stopProducing(self) -> None:
-        self.told.append("stop")
-        self.on_stop()
 
 
 def fail() -> None:

@@ -16,8 +16,9 @@ from reitunnel.interfaces import IBrake
 from reitunnel.relay import Pipes, StreamTransport, join
 from reitunnel.relay.brakes import Brakes
 from reitunnel.relay.kernel import kernel_pump
+from tests.producers import Producer
 from tests.relay.memory import Remote
-from tests.relay.programs import HalfCloseable, Producer, fail
+from tests.relay.programs import HalfCloseable, fail
 from tests.relay.rig import Rig
 
 

@@ -10,9 +10,10 @@ from reitunnel.errors import Code
 from reitunnel.relay.direct import Receiving, Sending
 from reitunnel.relay.stream import StreamTransport
 from reitunnel.wire.streams import Half
+from tests.producers import Producer
 from tests.relay import test_pump, test_stream_ends
 from tests.relay.memory import ROOM, EagerSocket, MemorySocket
-from tests.relay.programs import HalfCloseable, Producer
+from tests.relay.programs import HalfCloseable
 from tests.relay.rig import DataLinkPair, Rig
 
 LOTS = 1 << 20

@@ -13,8 +13,9 @@ from reitunnel.wire.frames import FrameKind, encode_frame
 from reitunnel.wire.messages import Ended, TunnelEnded, encode_message
 from reitunnel.wire.session import SessionLimits
 from reitunnel.wire.streams import Stream
+from tests.producers import Producer
 from tests.relay.memory import HERE, THERE, MemoryTransport
-from tests.relay.programs import HalfCloseable, Plain, Producer
+from tests.relay.programs import HalfCloseable, Plain
 from tests.relay.rig import TUNNEL, Rig, Side
 
 PING = encode_frame(FrameKind.PING, 0, b"12345678")

@@ -281,6 +281,28 @@ class HeartbeatTests(Case):
         rig.settle()
         self.exchange(b"after")
 
+    def test_one_way(self) -> None:
+        """
+        A link that brings nothing in one direction from the start is found in time by
+        the side that is not heard, too: what it hears are pings alone. Nothing else
+        tells it.
+        """
+        for deaf, unheard in ((0, 1), (1, 0)):
+            self.setUp()
+            self.rig.cut()
+            self.rig.relink()
+            links = [side.link for side in self.rig.sides]
+            self.patch(links[deaf], "dataReceived", lambda _: None)
+            self.patch(links[unheard], "connectionLost", lambda _: None)
+            for second in range(30):
+                self.rig.settle()
+                self.check_link(unheard, up=True, second=second)
+                self.rig.clock.advance(1)
+            self.check_link(unheard, up=False, second=30)
+
+    def check_link(self, side: int, *, up: bool, second: int) -> None:
+        self.assertEqual(up, not self.rig.sides[side].mux.detached, second)
+
 
 class GraceTests(Case):
     def test_over(self) -> None:
@@ -320,6 +342,53 @@ class GraceTests(Case):
             self.rig.relink()
             self.rig.settle()
         self.exchange(b"after")
+
+    def test_links_that_bring_nothing(self) -> None:
+        """
+        They do not make it longer.
+        """
+        self.rig.stall()
+        self.visitor.transport.write(b"what no link brings")
+        self.rig.settle()
+        self.rig.cut()
+        for _ in range(4):
+            self.rig.clock.advance(GRACE / 4 - 1)
+            self.rig.relink()
+            self.rig.clock.advance(20)
+            self.rig.cut()
+        for side in self.rig.sides:
+            self.assertEqual(4, side.mux.patience.left)
+        self.rig.clock.advance(3)
+        self.check_nothing_was_told()
+        self.rig.clock.advance(1)
+        self.rig.settle()
+        for side in self.rig.sides:
+            self.assertEqual(
+                [[Code.LINK_LOST, "the link was lost"]], side.told("mux_lost")
+            )
+        self.assertEqual([], self.rig.clock.getDelayedCalls())
+
+    def test_links_that_bring_a_little(self) -> None:
+        """
+        Those that never last until the first answer, but bring more each time, do.
+        """
+        size = 6 * (128 << 10)
+        self.rig.stall()
+        for program in (self.visitor, self.target):
+            program.transport.write(bytes(size))
+        self.rig.settle()
+        self.rig.cut()
+        for _ in range(6):
+            self.rig.clock.advance(GRACE - 1)
+            self.rig.relink()
+            for _ in range(3):
+                self.rig.turn(1 << 15)
+            self.rig.cut()
+        self.check_nothing_was_told()
+        self.rig.relink()
+        self.rig.settle()
+        self.assertEqual(size, len(self.target.received))
+        self.assertEqual(size, len(self.visitor.received))
 
     def test_none(self) -> None:
         for side in self.rig.sides:

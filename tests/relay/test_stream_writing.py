@@ -14,8 +14,9 @@ from zope.interface.verify import verifyObject
 from reitunnel.errors import Code
 from reitunnel.interfaces import IHalfCloseTransport
 from reitunnel.relay.stream import LINGER
+from tests.producers import Producer
 from tests.relay.memory import HERE, THERE
-from tests.relay.programs import HalfCloseable, Plain, Producer, fail
+from tests.relay.programs import HalfCloseable, Plain, fail
 from tests.relay.rig import Rig
 
 LOTS = 1 << 20

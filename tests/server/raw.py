@@ -4,17 +4,16 @@ A client made by hand, which says what it likes.
 
 from __future__ import annotations
 
-from typing import Any, TypeVar
+from typing import Any
 
 from msgspec import Struct
 from twisted.internet.interfaces import IAddress
-from twisted.internet.protocol import ClientFactory, Protocol, connectionDone
+from twisted.internet.protocol import ClientFactory
 from twisted.python.failure import Failure
 
 from reitunnel import Code
 from reitunnel.auth.exchange import ANONYMOUS
-from reitunnel.interfaces import ILinkTransport
-from reitunnel.wire.frames import Frame, FrameKind, FrameReader, encode_frame
+from reitunnel.wire.frames import FrameKind
 from reitunnel.wire.messages import (
     Challenge,
     Ended,
@@ -22,60 +21,35 @@ from reitunnel.wire.messages import (
     Response,
     TunnelOpen,
     Welcome,
-    decode_message,
-    encode_message,
     known_code,
 )
 from tests.memory import MemoryReactor
 from tests.pair import LINK_PORT
+from tests.wire.link import HandMadeLink
 
-_Message = TypeVar("_Message", bound=Struct)
 
-
-class RawClient(Protocol):
+class RawClient(HandMadeLink):
     """
-    Sends frames, and keeps those that come.
-
-    @ivar frames: what came and was not yet looked at.
-    @ivar lost: why the link is gone; L{None} while it is there.
+    Lets everything follow that does when it has sent something.
     """
 
-    transport: ILinkTransport
+    overlooked = (FrameKind.PING, FrameKind.PONG, FrameKind.ACK)
 
-    def __init__(self, reactor: MemoryReactor) -> None:
-        self.frames: list[Frame] = []
-        self.lost: Failure | None = None
-        self._reactor = reactor
-        self._reader = FrameReader()
-
-    def dataReceived(self, data: bytes) -> None:
+    def send(
+        self, kind: FrameKind, payload: bytes | Struct = b"", stream: int = 0
+    ) -> None:
         """
-        Keep the frames.
+        Send a frame.
         """
-        self.frames += self._reader.feed(data)
-
-    def connectionLost(self, reason: Failure = connectionDone) -> None:
-        """
-        Remember why.
-        """
-        self.lost = reason
-
-    def send(self, kind: FrameKind, payload: bytes | Struct = b"") -> None:
-        """
-        Send a frame, and let everything follow that does.
-        """
-        if isinstance(payload, Struct):
-            self.transport.write(encode_message(kind, payload))
-        else:
-            self.transport.write(encode_frame(kind, 0, payload))
-        self._reactor.settle()
+        super().send(kind, payload, stream)
+        self.reactor.settle()
 
     def write(self, data: bytes) -> None:
         """
         Send bytes, and let everything follow that does.
         """
         self.transport.write(data)
-        self._reactor.settle()
+        self.reactor.settle()
 
     def hello(
         self,
@@ -116,17 +90,6 @@ class RawClient(Protocol):
         """
         asked: dict[str, Any] = {"type": "tcp", **fields}
         self.send(FrameKind.TUNNEL_OPEN, TunnelOpen(tunnel=number, port=port, **asked))
-
-    def take(self, kind: FrameKind, message: type[_Message]) -> _Message:
-        """
-        Take the next frame, pings and the like aside, which is of this kind.
-        """
-        frame = self.frames.pop(0)
-        while frame.kind in (FrameKind.PING, FrameKind.PONG, FrameKind.ACK):
-            frame = self.frames.pop(0)
-        if frame.kind is not kind:
-            raise AssertionError(f"{frame} came, not {kind.name}")
-        return decode_message(message, frame.payload)
 
     def refused(self) -> tuple[Code, str]:
         """

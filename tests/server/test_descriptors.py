@@ -77,7 +77,7 @@ class FakeConnection(StringTransport):
 
 class DescriptorsTests(SynchronousTestCase):
     """
-    There may be 1000, of which 62 are kept.
+    There may be 1000, of which 62 are kept, and 31 of them for other things than links.
     """
 
     def setUp(self) -> None:
@@ -87,6 +87,8 @@ class DescriptorsTests(SynchronousTestCase):
         self.ports = [FakePort(), FakePort()]
         for port in self.ports:
             self.descriptors.watch(port)
+        self.link_port = FakePort()
+        self.descriptors.watch(self.link_port, links=True)
         self.addCleanup(lambda: self.assertEqual([], self.clock.getDelayedCalls()))
         self.addCleanup(self.descriptors.stop)
 
@@ -107,6 +109,40 @@ class DescriptorsTests(SynchronousTestCase):
         self.assertEqual(
             [(LogLevel.warn, 1000)], [(e["log_level"], e["most"]) for e in logs]
         )
+
+    def test_links(self) -> None:
+        """
+        Links come in when visitors do not, until hardly any descriptors are left.
+        """
+        with capturedLogs() as logs:
+            self.accept(938)
+            self.accept(968)
+            self.assertTrue(self.link_port.reading)
+            self.accept(969)
+            self.accept(970)
+        self.assertEqual([False, False], self.reading)
+        self.assertFalse(self.link_port.reading)
+        self.assertEqual(2, len(logs))
+        self.used = 955
+        self.clock.advance(0.5)
+        self.assertFalse(self.link_port.reading)
+        self.used = 954
+        self.clock.advance(0.5)
+        self.assertTrue(self.link_port.reading)
+        self.assertEqual([False, False], self.reading)
+        self.accept(980)
+        self.assertFalse(self.link_port.reading)
+        self.used = 900
+        self.clock.advance(0.5)
+        self.assertTrue(self.link_port.reading)
+        self.assertEqual([True, True], self.reading)
+
+    def test_link_port_that_is_closed_meanwhile(self) -> None:
+        self.accept(990)
+        self.descriptors.forget(self.link_port)
+        self.used = 0
+        self.clock.advance(0.5)
+        self.assertFalse(self.link_port.reading)
 
     def test_goes_on(self) -> None:
         """
@@ -129,8 +165,8 @@ class DescriptorsTests(SynchronousTestCase):
         self.used = 900
         with capturedLogs() as logs:
             for _ in range(100):
-                self.accept(990)
-                self.accept(991)
+                self.accept(960)
+                self.accept(961)
                 self.clock.advance(0.5)
                 self.assertEqual([True, True], self.reading)
             self.assertEqual(1, len(logs))
@@ -138,7 +174,7 @@ class DescriptorsTests(SynchronousTestCase):
             self.assertEqual(1, len(logs))
             self.clock.advance(1)
             self.assertEqual(LogLevel.info, logs[-1]["log_level"])
-            self.accept(990)
+            self.accept(960)
         self.assertEqual(3, len(logs))
 
     def test_port_that_comes_meanwhile(self) -> None:

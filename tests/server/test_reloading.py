@@ -14,9 +14,18 @@ from twisted.python.failure import Failure
 from twisted.trial.unittest import SynchronousTestCase
 from zope.interface import implementer
 
-from reitunnel import BaseHook, ConfigError, Refused, ReitunnelError, TransportError
+from reitunnel import (
+    BaseHook,
+    Client,
+    ConfigError,
+    Refused,
+    ReitunnelError,
+    Server,
+    TransportError,
+)
 from reitunnel.config import (
     AuthSettings,
+    ClientTimeouts,
     HookSettings,
     Limits,
     Policy,
@@ -27,7 +36,14 @@ from reitunnel.config import (
 from reitunnel.hooks import building
 from reitunnel.interfaces import IHookFactory, IServer
 from tests.certificates import CertificateAuthority
-from tests.pair import LINK_PORT, PUBLIC_PORT, Pair, outcome, server_config
+from tests.pair import (
+    LINK_PORT,
+    PUBLIC_PORT,
+    Pair,
+    client_config,
+    outcome,
+    server_config,
+)
 
 OTHER = f"tcp://127.0.0.1:{LINK_PORT + 1}"
 FIRST = f"tcp://127.0.0.1:{LINK_PORT}"
@@ -412,6 +428,55 @@ class StopNowTests(SynchronousTestCase):
         self.successResultOf(stopping)
         self.assertIsNotNone(visitor.lost)
         self.assertEqual([], pair.stop())
+
+    def test_other_side_hears(self) -> None:
+        """
+        For the other side the session is over: it does not wait for a link of it.
+        """
+        for name in ("server", "client"):
+            pair = Pair(
+                server=server_config(timeouts=ServerTimeouts(resume=60.0)),
+                client=client_config(timeouts=ClientTimeouts(resume=60.0)),
+            )
+            pair.start()
+            visitor, target = pair.open_stream()
+            both: list[Server | Client] = [pair.server, pair.client]
+            one, other = both if name == "server" else reversed(both)
+            stopping = one.stopService()
+            pair.reactor.settle()
+            self.assertIsNone(visitor.lost)
+            one.stop_now()
+            pair.reactor.settle()
+            self.successResultOf(stopping)
+            self.assertIsNotNone(visitor.lost)
+            self.assertIsNotNone(target.lost)
+            self.assertNotIn("wait", other.status)
+            self.assertEqual([], pair.stop())
+
+    def test_other_side_is_gone(self) -> None:
+        """
+        One that does not answer is cut off after a second, or at once when asked
+        again.
+        """
+        for asked_again in (False, True):
+            for name in ("server", "client"):
+                pair = Pair()
+                pair.start()
+                pair.open_stream()
+                one = pair.server if name == "server" else pair.client
+                stopping = one.stopService()
+                pair.reactor.settle()
+                pair.link.silence()
+                one.stop_now()
+                pair.reactor.settle()
+                self.assertNoResult(stopping)
+                if asked_again:
+                    one.stop_now()
+                    pair.reactor.settle()
+                else:
+                    pair.reactor.advance(1)
+                self.successResultOf(stopping)
+                pair.stop()
 
 
 def _tuning(tuning: ServerTuning) -> tuple[int, int]:

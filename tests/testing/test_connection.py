@@ -8,17 +8,16 @@ from twisted.internet.error import ConnectionDone, ConnectionLost
 from twisted.internet.interfaces import (
     IAddress,
     IHalfCloseableDescriptor,
-    IPushProducer,
 )
 from twisted.internet.protocol import Factory, Protocol, connectionDone
 from twisted.python.failure import Failure
 from twisted.trial.unittest import SynchronousTestCase
-from zope.interface import implementer
 from zope.interface.verify import verifyObject
 
 from reitunnel.interfaces import IHalfCloseTransport
 from reitunnel.testing import Caller, MemoryReactor, Peer, Peers
 from reitunnel.testing.connection import CAPACITY
+from tests.producers import Producer
 
 
 class Plain(Protocol):
@@ -35,25 +34,6 @@ class Plain(Protocol):
 
     def connectionLost(self, reason: Failure = connectionDone) -> None:
         self.lost = reason
-
-
-@implementer(IPushProducer)
-class Producer:
-    """
-    Notes what it is told.
-    """
-
-    def __init__(self) -> None:
-        self.told: list[str] = []
-
-    def pauseProducing(self) -> None:
-        self.told.append("pause")
-
-    def resumeProducing(self) -> None:
-        self.told.append("resume")
-
-    def stopProducing(self) -> None:
-        self.told.append("stop")
 
 
 class Failing(Plain):

@@ -19,9 +19,9 @@ from twisted.protocols.basic import FileSender
 from twisted.python.failure import Failure
 
 from reitunnel.transports.records import RECORD
+from tests.producers import Producer
 from tests.transports.support import Wire
 from tests.transports.test_tls_transport import PairTestCase, taken
-from tests.transports.test_websocket import Pushing
 
 
 class Asking(StringTransport):
@@ -65,11 +65,11 @@ class PullTests(PairTestCase):
         """
         The first one is not forgotten for one that is refused.
         """
-        first = Pushing()
+        first = Producer()
         transport = self.server.transport
         transport.registerProducer(first, True)
         error = self.assertRaises(
-            RuntimeError, transport.registerProducer, Pushing(), True
+            RuntimeError, transport.registerProducer, Producer(), True
         )
         self.assertIn(repr(first), str(error))
         self.assertIs(first, self.server_end.producer)

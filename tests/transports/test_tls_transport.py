@@ -29,6 +29,7 @@ from reitunnel.transports.records import RECORD
 from reitunnel.transports.tls import TLSLayer
 from reitunnel.transports.tls_transport import LONE_WRITES, TLSTransport
 from tests.certificates import CertificateAuthority
+from tests.producers import Producer
 from tests.transports.support import (
     CertificateTestCase,
     Recorder,
@@ -37,7 +38,6 @@ from tests.transports.support import (
     connected,
 )
 from tests.transports.test_records import lengths
-from tests.transports.test_websocket import Pushing
 
 
 @implementer(IHandshakeListener)
@@ -165,7 +165,7 @@ class HandshakeTests(PairTestCase):
         self.pair()
         transport = self.server.transport
         self.assertRaises(RuntimeError, transport.write, b"x")
-        self.assertRaises(RuntimeError, transport.registerProducer, Pushing(), True)
+        self.assertRaises(RuntimeError, transport.registerProducer, Producer(), True)
         transport.resumeProducing()
         self.pump()
         self.assertEqual(1, self.server.shaken)
@@ -295,7 +295,7 @@ class WritingTests(PairTestCase):
         """
         The connection is closed, and the protocol is told why.
         """
-        producer = Pushing()
+        producer = Producer()
         self.server.transport.registerProducer(producer, True)
         cast(TLSTransport, self.server.transport).getHandle().shutdown()
         self.server.transport.write(bytes(RECORD))
@@ -324,7 +324,7 @@ class WritingTests(PairTestCase):
                 super().write(data)
                 cast(IPushProducer, self.producer).pauseProducing()
 
-        class Reckless(Pushing):
+        class Reckless(Producer):
             def pauseProducing(self) -> None:
                 super().pauseProducing()
                 if len(self.told) == 1:
@@ -339,7 +339,7 @@ class WritingTests(PairTestCase):
 
     def test_producers_pass_through(self) -> None:
         for streaming in (True, False):
-            producer = Pushing()
+            producer = Producer()
             self.server.transport.registerProducer(producer, streaming)
             self.assertIs(producer, self.server_end.producer)
             self.assertIs(streaming, self.server_end.streaming)
@@ -427,7 +427,7 @@ class ReadingTests(PairTestCase):
     def test_broken_record(self) -> None:
         bad = bytearray(self.sealed(b"bad"))
         bad[-1] ^= 1
-        producer = Pushing()
+        producer = Producer()
         self.client.transport.registerProducer(producer, True)
         self.give_client(bytes(bad))
         self.assertEqual(["stop"], producer.told)
@@ -486,13 +486,13 @@ class ClosingTests(PairTestCase):
         self.assertEqual([], self.clock.getDelayedCalls())
 
     def test_peer_closes_while_there_is_a_producer(self) -> None:
-        producer = Pushing()
+        producer = Producer()
         self.client.transport.registerProducer(producer, True)
         self.server.transport.loseConnection()
         self.wire.pump()
         self.assertEqual(["stop"], producer.told)
         self.assertIsNone(self.client_end.producer)
-        late = Pushing()
+        late = Producer()
         self.client.transport.registerProducer(late, True)
         self.assertEqual(["stop"], late.told)
         self.assertEqual((ConnectionDone, ConnectionDone), self.lost())
@@ -537,7 +537,7 @@ class ClosingTests(PairTestCase):
         self.assertEqual([], self.clock.getDelayedCalls())
 
     def test_a_producer_is_waited_for(self) -> None:
-        self.server.transport.registerProducer(Pushing(), True)
+        self.server.transport.registerProducer(Producer(), True)
         self.server.transport.loseConnection()
         self.clock.advance(100)
         self.assertFalse(self.server_end.disconnecting)
@@ -548,7 +548,7 @@ class ClosingTests(PairTestCase):
         self.assertEqual((ConnectionDone, ConnectionDone), self.lost())
 
     def test_a_producer_is_waited_for_and_then_no_answer(self) -> None:
-        self.server.transport.registerProducer(Pushing(), True)
+        self.server.transport.registerProducer(Producer(), True)
         self.server.transport.loseConnection()
         self.server.transport.unregisterProducer()
         self.clock.advance(9.9)

@@ -7,7 +7,7 @@ from __future__ import annotations
 from typing import cast
 
 from twisted.internet.error import ConnectionDone
-from twisted.internet.interfaces import IPullProducer, IPushProducer, IReactorTime
+from twisted.internet.interfaces import IPullProducer, IReactorTime
 from twisted.internet.task import Clock
 from twisted.internet.testing import StringTransport
 from twisted.python.failure import Failure
@@ -18,6 +18,7 @@ from zope.interface.verify import verifyObject
 from reitunnel.interfaces import ILinkTransport
 from reitunnel.transports import WebSocketTransport, link_facts
 from reitunnel.transports.websocket_frames import MAX_MESSAGE
+from tests.producers import Producer
 from tests.transports.support import Recorder
 
 
@@ -41,25 +42,6 @@ class FakeChannel:
 
     def resume(self) -> None:
         self.resumed += 1
-
-
-@implementer(IPushProducer)
-class Pushing:
-    """
-    Keeps what it is told.
-    """
-
-    def __init__(self) -> None:
-        self.told: list[str] = []
-
-    def pauseProducing(self) -> None:
-        self.told.append("pause")
-
-    def resumeProducing(self) -> None:
-        self.told.append("resume")
-
-    def stopProducing(self) -> None:
-        self.told.append("stop")
 
 
 @implementer(IPullProducer)
@@ -159,7 +141,7 @@ class CloseTests(TransportTestCase):
         self.assertFalse(self.transport.paused)
 
     def test_a_producer_is_waited_for(self) -> None:
-        self.transport.registerProducer(Pushing(), True)
+        self.transport.registerProducer(Producer(), True)
         self.transport.loseConnection()
         self.transport.write(b"last")
         self.assertEqual(0, self.channel.closed)
@@ -203,7 +185,7 @@ class ReadTests(TransportTestCase):
 class ProducerTests(TransportTestCase):
     def setUp(self) -> None:
         super().setUp()
-        self.producer = Pushing()
+        self.producer = Producer()
 
     def test_told(self) -> None:
         self.transport.registerProducer(self.producer, True)
@@ -222,7 +204,7 @@ class ProducerTests(TransportTestCase):
     def test_one_at_a_time(self) -> None:
         self.transport.registerProducer(self.producer, True)
         self.assertRaises(
-            RuntimeError, self.transport.registerProducer, Pushing(), True
+            RuntimeError, self.transport.registerProducer, Producer(), True
         )
 
     def test_stopped(self) -> None:

@@ -16,8 +16,8 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from reitunnel.transports.websocket_frames import MAX_MESSAGE
 from reitunnel.transports.websocket_server import LinkServerFactory
+from tests.producers import Producer
 from tests.transports.support import Recorder, RecorderFactory
-from tests.transports.test_websocket import Pushing
 from tests.transports.websocket_support import (
     MASK,
     REQUEST,
@@ -320,7 +320,7 @@ class PauseTests(PeerTestCase):
 
 class ProducerTests(PeerTestCase):
     def test_told(self) -> None:
-        producer = Pushing()
+        producer = Producer()
         self.protocol.transport.registerProducer(producer, True)
         self.assertIs(self.channel, self.transport.producer)
         self.channel.pauseProducing()
@@ -389,7 +389,7 @@ class ClosingTests(PairTestCase):
 
     def test_after_the_producer(self) -> None:
         server, client = self.open()
-        client.transport.registerProducer(Pushing(), True)
+        client.transport.registerProducer(Producer(), True)
         client.transport.loseConnection()
         self.wire.pump()
         self.assertEqual([], server.lost)

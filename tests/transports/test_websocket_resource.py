@@ -19,8 +19,8 @@ from reitunnel.transports import (
     WebSocketLinkResource,
     link_facts,
 )
+from tests.producers import Producer
 from tests.transports.support import Admission, RecorderFactory
-from tests.transports.test_websocket import Pushing
 from tests.transports.websocket_support import REQUEST, frame, frames
 
 
@@ -77,7 +77,7 @@ class ResourceTests(SynchronousTestCase):
     def test_back_pressure(self) -> None:
         self.ask(REQUEST)
         [protocol] = self.factory.built
-        producer = Pushing()
+        producer = Producer()
         protocol.transport.registerProducer(producer, True)
         lower = self.transport.producer
         assert lower is not None
