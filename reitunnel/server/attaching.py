@@ -66,6 +66,8 @@ class Attaching:
         objection = examiner.objection(session)
         if objection:
             raise self._failed(objection)
+        if session.barred:
+            raise SessionRefused(Code.LIMIT, "the client is not let in now")
         if not session.links.takes(attach.link):
             raise SessionRefused(
                 Code.LIMIT, f"data link {attach.link} is not taken: too many, or known"
