@@ -34,6 +34,7 @@ from reitunnel.interfaces import (
     IClientHook,
     IHookFactory,
     IReactorHook,
+    IReturnHook,
     IStreamHook,
     ITunnel,
     ITunnelHook,
@@ -78,6 +79,7 @@ class InterfaceTests(PolicyCase):
     def test_all(self) -> None:
         for interface in (
             IClientHook,
+            IReturnHook,
             ITunnelHook,
             IStreamHook,
             IBackgroundHook,
@@ -89,6 +91,7 @@ class InterfaceTests(PolicyCase):
         hook = self.make(ask=("tunnel",))
         self.assertTrue(ITunnelHook.providedBy(hook))
         self.assertFalse(IClientHook.providedBy(hook))
+        self.assertFalse(IReturnHook.providedBy(hook))
         self.assertFalse(IStreamHook.providedBy(hook))
 
     def test_not_in_threads(self) -> None:
@@ -156,6 +159,28 @@ class DecisionTests(PolicyCase):
             failed,
         )
         self.assertEqual("policy service http://localhost:1 answers", well)
+
+    def test_client_that_comes_back(self) -> None:
+        """
+        The service is asked the same; if it does not answer, that may pass.
+        """
+        for answer, passing in (
+            ({"decision": "refuse"}, False),
+            ({"decision": "what"}, True),
+            (None, True),
+        ):
+            asking = Deferred.fromCoroutine(self.hook.on_client_return(FakeSession()))
+            self.assertNoResult(asking)
+            if answer is None:
+                self.poster.fail()
+            else:
+                self.poster.answer(answer)
+            refused: Any = self.failureResultOf(asking, Refused).value
+            self.assertEqual(passing, refused.passing)
+            connecting = self.ask()
+            self.poster.fail()
+            error: Any = self.failureResultOf(connecting, Refused).value
+            self.assertFalse(error.passing)
 
     def test_no_answer_if_it_fails_open(self) -> None:
         self.hook = self.make(fail_open=True)
