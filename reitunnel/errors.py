@@ -211,6 +211,19 @@ class HookTimeout(ReitunnelError):
     """
 
 
+class AuditTrailError(ReitunnelError):
+    """
+    An audit trail cannot be written, or others have changed its file. Its text is one
+    line for people.
+
+    @ivar file: the file.
+    """
+
+    def __init__(self, file: str, message: str) -> None:
+        super().__init__(message)
+        self.file = file
+
+
 class InvalidHook(ReitunnelError):
     """
     An object that cannot be registered as a hook, or that is not registered.

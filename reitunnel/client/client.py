@@ -17,12 +17,16 @@ from reitunnel.client.attempts import Attempts
 from reitunnel.client.identity import default_client_id
 from reitunnel.client.reloading import Reloading
 from reitunnel.client.session import ClientSession
-from reitunnel.client.setup import authenticator_from, transport_settings_from
+from reitunnel.client.setup import (
+    authenticator_from,
+    files_of,
+    transport_settings_from,
+)
 from reitunnel.client.standing import Standing
 from reitunnel.client.targets import Target
 from reitunnel.client.tunnel import ClientTunnel
 from reitunnel.client.wanted import WantedTunnels
-from reitunnel.config import ClientConfig, verify_client_config
+from reitunnel.config import ClientConfig, Gathering, verify_client_config
 from reitunnel.errors import (
     AuthenticationFailed,
     Code,
@@ -66,25 +70,30 @@ class Client(Service):
         @param reactor: an C{IReactorTCP}, C{IReactorTime} and C{IReactorCore}.
         @param config: what it is told.
         @param hooks: hooks besides those that C{config} switches on.
-        @raise ConfigError: when C{config} is not safe or cannot work, or a hook's
-            options are wrong.
+        @raise ConfigError: when C{config} is not safe or cannot work, a hook's options
+            are wrong, or the token is none.
         @raise CertificateError: when a certificate file cannot be used.
-        @raise ValueError: when the token or a target is none.
+        @raise ValueError: when a target is none.
         """
-        verify_client_config(config)
+        gathering = Gathering(files_of(config))
+        gathering.make(lambda: verify_client_config(config))
+        url = gathering.make(lambda: LinkURL.parse(config.server), "server")
         self.config = config
         self.reactor = reactor
         self.pipes = Pipes()
-        configured = ConfiguredHooks(reactor, config, hooks)
+        configured = gathering.make(lambda: ConfiguredHooks(reactor, config))
+        self.authenticator = gathering.make(lambda: authenticator_from(config), "token")
+        made = gathering.make(lambda: transport_settings_from(config), "server_name")
+        gathering.finish()
+        options, settings = made
+        configured.register(hooks)
         self.hooks = configured.manager
-        self.authenticator = authenticator_from(config)
         self.client_id = config.client_id or default_client_id(config)
-        options, settings = transport_settings_from(config)
         self._tunnels = WantedTunnels(self, options)
         diallers = self._tunnels.diallers_for(config, options)
         self._tunnels.configure(config.tunnels, diallers)
         self._standing = Standing(reactor)
-        endpoint = client_endpoint(reactor, LinkURL.parse(config.server), settings)
+        endpoint = client_endpoint(reactor, url, settings)
         self._attempts = Attempts(self, self._standing, endpoint, self._log)
         self._reloading = Reloading(
             self, configured, self._standing, self._attempts, self._tunnels
@@ -254,8 +263,9 @@ class Client(Service):
 
         @return: fires when nothing is left open.
         """
+        was_up = bool(self.running) and self._standing.given_up is None
         super().stopService()  # type: ignore[no-untyped-call]
-        return Deferred.fromCoroutine(self._stop())
+        return Deferred.fromCoroutine(self._stop(was_up))
 
     def stop_now(self) -> None:
         """
@@ -387,7 +397,7 @@ class Client(Service):
         self._tunnels.refuse(TunnelRefused(Code.CLOSED, str(error)))
         standing.tell_given_up(error)
 
-    async def _stop(self) -> None:
+    async def _stop(self, was_up: bool) -> None:
         reason = "the client is stopping"
         standing = self._standing
         standing.does_not_give_up()
@@ -405,4 +415,6 @@ class Client(Service):
         standing.disappoint(SessionRefused(Code.SHUTDOWN, reason))
         self._tunnels.refuse(TunnelRefused(Code.SHUTDOWN, reason))
         await self.hooks.finish()
+        if was_up:
+            self._log.info("stopped")
         standing.stopped()

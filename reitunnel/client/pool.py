@@ -21,7 +21,7 @@ from twisted.python.failure import Failure
 from reitunnel.auth import ClientAuthenticator
 from reitunnel.client.attaching import Attachment
 from reitunnel.client.handshaking import LinkHandshake
-from reitunnel.errors import ReitunnelError
+from reitunnel.errors import Code, ReitunnelError, SessionRefused
 from reitunnel.relay import DataLink, Link, LinkFactory
 from reitunnel.wire.handshake import handshake_reader
 from reitunnel.wire.messages import Welcome
@@ -32,11 +32,17 @@ FIRST_RETRY: Final = 1.0
 LAST_RETRY: Final = 60.0
 """How long to wait after a failure: first, and at most, in seconds, give or take a
 fifth."""
+LAST_REFUSED: Final = 600.0
+"""The same at most, when the server does not let the session have data links any more:
+that is for its operator to change."""
 _SETTLED: Final = 10.0
 """
 A data link that is lost sooner than that, in seconds, has failed like one that was
 never made.
 """
+_FOR_GOOD: Final = frozenset(
+    {Code.AUTHENTICATION, Code.POLICY, Code.VERSION, Code.UNSUPPORTED}
+)
 _random = Random()
 
 
@@ -93,7 +99,9 @@ class LinkPool:
         self._delay = 0.0
         self._last_failure = 0.0
         self._retry: IDelayedCall | None = None
+        self._trouble = ""
         self._complained = False
+        self._refused = False
         self._dials = False
 
     @property
@@ -116,6 +124,15 @@ class LinkPool:
         """
         self._dials = True
         self._top_up()
+
+    def link_back(self) -> None:
+        """
+        The session has a control link again: what was in the way of it is gone.
+        """
+        if self._retry is not None:
+            self._retry.cancel()
+            self._delay = 0.0
+            self._try_again()
 
     def hold(self) -> None:
         """
@@ -157,7 +174,7 @@ class LinkPool:
     def _wants_more(self) -> bool:
         dialling = len(self._dialling)
         return (
-            dialling < AT_ONCE
+            dialling < (1 if self._refused else AT_ONCE)
             and len(self._idle) + dialling < self._size
             and self._open + dialling < self._welcome.max_links
         )
@@ -177,6 +194,7 @@ class LinkPool:
 
     def _begin(self, number: int, link: Link) -> None:
         self._open += 1
+        self._refused = False
         link.closed.addCallback(self._closed)
         data_link = DataLink(
             number,
@@ -210,8 +228,14 @@ class LinkPool:
     def _failed(self, failure: Failure) -> None:
         if failure.check(CancelledError) is not None or not self._dials:
             return
-        if failure.check(ReitunnelError) is None:
+        error = failure.value
+        if not isinstance(error, ReitunnelError):
             self._log.failure("cannot dial a data link", failure=failure)
+        refused = isinstance(error, SessionRefused) and error.code in _FOR_GOOD
+        if refused and not self._refused:
+            # Whatever was said before, this is news.
+            self._complained = False
+        self._refused = refused
         self._wait(failure.getErrorMessage())
 
     def _wait(self, reason: str) -> None:
@@ -224,17 +248,24 @@ class LinkPool:
             self._delay = 0.0
             self._complained = False
         self._last_failure = now
+        self._trouble = reason
         if self._retry is not None:
             return
+        longest = LAST_REFUSED if self._refused else LAST_RETRY
+        self._delay = min(max(FIRST_RETRY, 2 * self._delay), longest)
+        wait = self._delay * _random.uniform(0.8, 1.2)
+        self._retry = self._clock.callLater(wait, self._due)
+
+    def _due(self) -> None:
+        # Not sooner: if the server is gone, the loss of the control link is noticed
+        # just after that of the others, and says it all.
         if not self._complained and self._link_up():
             self._complained = True
             self._log.info(
                 "no data link: {reason}; streams stay on the control link",
-                reason=reason,
+                reason=self._trouble,
             )
-        self._delay = min(max(FIRST_RETRY, 2 * self._delay), LAST_RETRY)
-        wait = self._delay * _random.uniform(0.8, 1.2)
-        self._retry = self._clock.callLater(wait, self._try_again)
+        self._try_again()
 
     def _try_again(self) -> None:
         self._retry = None

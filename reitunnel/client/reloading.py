@@ -4,24 +4,30 @@ A client's change to another configuration while it runs.
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import TYPE_CHECKING, Final, TypeVar
+from typing import TYPE_CHECKING, Final
 
 from twisted.internet.defer import Deferred
 
 from reitunnel.client.attempts import Attempts
-from reitunnel.client.setup import authenticator_from, transport_settings_from
+from reitunnel.client.setup import (
+    authenticator_from,
+    files_of,
+    transport_settings_from,
+)
 from reitunnel.client.standing import Standing
 from reitunnel.client.wanted import WantedTunnels
-from reitunnel.config import ClientConfig, changed_keys, verify_client_config
-from reitunnel.errors import Code, ConfigError, ConfigMistake
+from reitunnel.config import (
+    ClientConfig,
+    Gathering,
+    changed_keys,
+    verify_client_config,
+)
+from reitunnel.errors import Code
 from reitunnel.hooks import ConfiguredHooks
 from reitunnel.transports import LinkURL, client_endpoint
 
 if TYPE_CHECKING:
     from reitunnel.client.client import Client
-
-_T = TypeVar("_T")
 
 _OF_A_SESSION: Final = {
     "": ("carrier", "pool_size"),
@@ -56,14 +62,15 @@ class Reloading:
         Change to another configuration. See L{reitunnel.client.Client.reload}.
         """
         client = self._client
-        verify_client_config(config)
-        authenticator = _said(lambda: authenticator_from(config), "token")
-        options, settings = _said(
-            lambda: transport_settings_from(config), "server_name"
-        )
-        url = _said(lambda: LinkURL.parse(config.server), "server")
+        gathering = Gathering(files_of(config))
+        gathering.make(lambda: verify_client_config(config))
+        url = gathering.make(lambda: LinkURL.parse(config.server), "server")
+        authenticator = gathering.make(lambda: authenticator_from(config), "token")
+        made = gathering.make(lambda: transport_settings_from(config), "server_name")
+        hooks = gathering.make(lambda: self._hooks.rebuilt(config))
+        gathering.finish()
+        options, settings = made
         endpoint = client_endpoint(client.reactor, url, settings)
-        hooks = self._hooks.rebuilt(config)
         diallers = self._tunnels.diallers_for(config, options)
         self._hooks.become(config, hooks)
         # From here on nothing can fail.
@@ -109,15 +116,3 @@ def _of_the_next_session(former: ClientConfig, config: ClientConfig) -> tuple[st
         prefix = f"{table}." if table else ""
         found += [prefix + key for key in changed_keys(old, new, keys)]
     return tuple(found)
-
-
-def _said(make: Callable[[], _T], key: str) -> _T:
-    """
-    Make something of a key's value.
-
-    @raise ConfigError: if the value is none.
-    """
-    try:
-        return make()
-    except ValueError as error:
-        raise ConfigError([ConfigMistake(key, str(error))]) from None

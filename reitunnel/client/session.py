@@ -166,6 +166,8 @@ class ClientSession:
             seconds=self.client.reactor.seconds() - self._detached_at,
         )
         self.mux.resume(link, received, handshake)
+        if self._pool is not None:
+            self._pool.link_back()
 
     @property
     def received(self) -> int:

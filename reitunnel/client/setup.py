@@ -5,11 +5,19 @@ Makes what a client needs out of its configuration.
 from __future__ import annotations
 
 from dataclasses import replace
+from pathlib import Path
 
 from reitunnel.auth import ClientAuthenticator, ClientCredentials
 from reitunnel.config import ClientConfig
 from reitunnel.transports import ClientTLS, ClientTransportSettings, TCPOptions
 from reitunnel.wire.frames import HEADER_SIZE
+
+
+def files_of(config: ClientConfig) -> dict[str, Path | None]:
+    """
+    Name the files of certificates by the paths of their keys.
+    """
+    return {"pem": config.pem, "ca": config.ca}
 
 
 def authenticator_from(config: ClientConfig) -> ClientAuthenticator:

@@ -14,6 +14,7 @@ from reitunnel.config.addresses import (
     parse_monitor_address,
     parse_target,
 )
+from reitunnel.config.gathering import Gathering
 from reitunnel.config.loading import (
     TOKEN_VARIABLE,
     load_client_config,
@@ -57,6 +58,7 @@ __all__ = [
     "ClientLimits",
     "ClientPolicy",
     "ClientTimeouts",
+    "Gathering",
     "HookSettings",
     "HostTarget",
     "Limits",

@@ -9,7 +9,7 @@ import os
 import re
 import stat
 import tomllib
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -36,11 +36,19 @@ _MAX_TOKEN_SIZE = 4096
 _POSITION = re.compile(r" \(at line (?P<line>[0-9]+), column [0-9]+\)\Z")
 
 
+def _no_others(config: object) -> Iterable[ConfigMistake]:
+    """
+    The default of C{others}.
+    """
+    return ()
+
+
 def load_server_config(
     path: StrPath | None = None,
     overrides: Mapping[str, Any] | None = None,
     *,
     directory: StrPath | None = None,
+    others: Callable[[ServerConfig], Iterable[ConfigMistake]] = _no_others,
 ) -> ServerConfig:
     """
     Load the configuration of a server.
@@ -51,6 +59,8 @@ def load_server_config(
         expected; L{None} is no value. Messages name the flag: C{--max-conns}.
     @param directory: what relative paths in C{path} and C{overrides} are relative
         to; the working directory if L{None}.
+    @param others: if there is a mistake, tells those that are not for this to find:
+        given what could be read, with defaults for what could not.
     @raise ConfigError: with every mistake found.
     """
     table, flags, origin = _gather(path, overrides, directory)
@@ -58,7 +68,7 @@ def load_server_config(
     reader = Reader(origin)
     config = reader.read(ServerConfig, table, {"listen": ()})
     config = resolve(config, reader.given, origin)
-    _raise_any(reader.mistakes, check_server(config), origin)
+    _raise_any(reader.mistakes, check_server(config), origin, lambda: others(config))
     return config
 
 
@@ -69,6 +79,7 @@ def load_client_config(
     *,
     needs_tunnels: bool = True,
     directory: StrPath | None = None,
+    others: Callable[[ClientConfig], Iterable[ConfigMistake]] = _no_others,
 ) -> ClientConfig:
     """
     Load the configuration of a client.
@@ -83,6 +94,7 @@ def load_client_config(
     @param needs_tunnels: whether a client without tunnels is a mistake. Say
         L{False} if the program opens them itself.
     @param directory: as for L{load_server_config}.
+    @param others: the same.
     @raise ConfigError: with every mistake found.
     """
     table, flags, origin = _gather(path, overrides, directory)
@@ -110,7 +122,8 @@ def load_client_config(
         except ValueError as error:
             mistakes.append(ConfigMistake("token_file", str(error)))
     findings = check_client(config, needs_tunnels=needs_tunnels)
-    _raise_any([*reader.mistakes, *mistakes], findings, origin)
+    wrong = [*reader.mistakes, *mistakes]
+    _raise_any(wrong, findings, origin, lambda: others(config))
     return config
 
 
@@ -162,9 +175,13 @@ def _merge(table: dict[str, Any], flags: Mapping[str, Any]) -> None:
 
 
 def _raise_any(
-    mistakes: Iterable[ConfigMistake], findings: Iterable[Finding], origin: Origin
+    mistakes: Iterable[ConfigMistake],
+    findings: Iterable[Finding],
+    origin: Origin,
+    others: Callable[[], Iterable[ConfigMistake]],
 ) -> None:
     """
+    @param others: tells what else is wrong.
     @raise ConfigError: if anything was found.
     """
     wrong = list(mistakes)
@@ -173,7 +190,14 @@ def _raise_any(
         if not any(_explains(path, finding) for path in paths):
             wrong.append(ConfigMistake(finding.path, finding.message))
     if wrong:
+        # What is wrong in a list was left out of it: the others have other numbers.
+        known = {_first_key(mistake.path) for mistake in wrong}
+        wrong += [each for each in others() if _first_key(each.path) not in known]
         raise ConfigError([origin.name(mistake) for mistake in wrong])
+
+
+def _first_key(path: str) -> str:
+    return re.split(r"[.\[]", path, maxsplit=1)[0]
 
 
 def _explains(path: str, finding: Finding) -> bool:

@@ -7,7 +7,7 @@ already. Types and bounds of single keys are the type checker's and theirs.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 
 from msgspec import Struct
 
@@ -25,10 +25,15 @@ def verify_server_config(config: ServerConfig) -> None:
 
     @raise ConfigError: with every mistake found.
     """
-    for index, text in enumerate(config.listen):
-        _verify_address(f"listen[{index}]", text, listening=True)
-    _verify_monitoring(config)
-    _raise_any(check_server(config))
+    mistakes = [
+        *(
+            mistake
+            for index, text in enumerate(config.listen)
+            for mistake in _address(f"listen[{index}]", text, listening=True)
+        ),
+        *_monitoring(config),
+    ]
+    _raise_any(mistakes, check_server(config))
 
 
 def verify_client_config(config: ClientConfig) -> None:
@@ -39,34 +44,37 @@ def verify_client_config(config: ClientConfig) -> None:
 
     @raise ConfigError: with every mistake found.
     """
-    _verify_address("server", config.server, listening=False)
+    mistakes = [*_address("server", config.server, listening=False)]
     if config.token is None and config.token_file is not None:
         message = "is read by load_client_config only: give the token itself"
-        raise ConfigError([ConfigMistake("token_file", message)])
-    _verify_monitoring(config)
-    _raise_any(check_client(config, needs_tunnels=False))
+        mistakes.append(ConfigMistake("token_file", message))
+    mistakes += _monitoring(config)
+    _raise_any(mistakes, check_client(config, needs_tunnels=False))
 
 
-def _verify_address(path: str, text: str, *, listening: bool) -> None:
+def _address(path: str, text: str, *, listening: bool) -> Iterator[ConfigMistake]:
     try:
         parse_link_address(text, listening=listening)
     except ValueError as error:
-        raise ConfigError([ConfigMistake(path, str(error))]) from None
+        yield ConfigMistake(path, str(error))
 
 
-def _verify_monitoring(config: ServerConfig | ClientConfig) -> None:
+def _monitoring(config: ServerConfig | ClientConfig) -> Iterator[ConfigMistake]:
     try:
         if config.monitoring.listen is not None:
             parse_monitor_address(config.monitoring.listen)
     except ValueError as error:
-        mistake = ConfigMistake("monitoring.listen", str(error))
-        raise ConfigError([mistake]) from None
+        yield ConfigMistake("monitoring.listen", str(error))
 
 
-def _raise_any(findings: Iterable[Finding]) -> None:
-    mistakes = [ConfigMistake(each.path, each.message) for each in findings]
-    if mistakes:
-        raise ConfigError(mistakes)
+def _raise_any(mistakes: list[ConfigMistake], findings: Iterable[Finding]) -> None:
+    """
+    @param mistakes: of single keys. If there is one, nothing can be said of
+        combinations.
+    """
+    found = mistakes or [ConfigMistake(each.path, each.message) for each in findings]
+    if found:
+        raise ConfigError(found)
 
 
 def changed_keys(former: Struct, new: Struct, keys: Iterable[str]) -> list[str]:

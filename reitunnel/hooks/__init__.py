@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from reitunnel.hooks.asking import Asking, Owed, watch
 from reitunnel.hooks.base import BaseHook
-from reitunnel.hooks.building import build_hooks
+from reitunnel.hooks.building import build_hooks, hook_mistakes
 from reitunnel.hooks.calls import NOTHING_OPENED, Opened, owed_to
 from reitunnel.hooks.combining import CombinedHook
 from reitunnel.hooks.configured import ConfiguredHooks
@@ -46,6 +46,7 @@ __all__ = [
     "Threads",
     "build_hooks",
     "find_hook_plugins",
+    "hook_mistakes",
     "innermost",
     "load_hook_factories",
     "owed_to",

@@ -12,9 +12,10 @@ from typing import Annotated, Any, Literal, get_args
 from msgspec import Meta, Struct
 from twisted.internet.interfaces import IReactorCore
 from twisted.plugin import IPlugin
+from twisted.python.reflect import safe_str
 from zope.interface import Interface, directlyProvides, implementer
 
-from reitunnel.errors import Code, Refused
+from reitunnel.errors import AuditTrailError, Code, Refused
 from reitunnel.hooks.audit_chain import BrokenRecord
 from reitunnel.hooks.audit_file import AuditFile, Fsync
 from reitunnel.hooks.audit_writer import AuditPen, AuditTerms, AuditWriter
@@ -49,7 +50,7 @@ _INTERFACES: dict[Audited, type[Interface]] = {
 }
 
 _LONGEST = 2000
-"""Characters of a text, at most."""
+"""Characters of a text in a record, at most."""
 
 
 class AuditOptions(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -106,8 +107,11 @@ class AuditHook:
             raise ValueError(f"cannot write {options.file}: {reason}") from error
         except BrokenRecord as error:
             raise ValueError(
-                f"{options.file} cannot be gone on with, its last line: {error}"
+                f"{options.file} cannot be gone on with: {error}"
             ) from error
+        except ValueError as error:
+            name = str(options.file)
+            raise ValueError(f"no file has such a name: {name!r}") from error
         directlyProvides(
             self,
             IBackgroundHook,
@@ -233,18 +237,21 @@ class AuditHook:
         """
         See L{IErrorHook.on_error}.
         """
+        writer = self._writer
+        if isinstance(error, AuditTrailError) and writer and error.file == writer.name:
+            # It does not record that it cannot be written; what others did to the
+            # file it has recorded.
+            return
         self._record(
-            "error",
-            context=context[:_LONGEST],
-            kind=type(error).__name__,
-            error=str(error)[:_LONGEST],
+            "error", context=context, kind=type(error).__name__, error=safe_str(error)
         )
 
     # The parts.
 
     def _record(self, event: str, **fields: Any) -> None:
         if self._pen is not None:
-            self._pen.add(event, fields)
+            plain = {name: _plain(value) for name, value in fields.items()}
+            self._pen.add(event, plain)
 
     def _refuse_if_failing(self) -> None:
         pen = self._pen
@@ -267,6 +274,15 @@ class AuditHookFactory:
         See L{IHookFactory.build}.
         """
         return AuditHook(options)
+
+
+def _plain(value: object) -> object:
+    """
+    Make of a value what a record can hold, whatever a program has put there.
+    """
+    if value is None or isinstance(value, int):
+        return value
+    return safe_str(value)[:_LONGEST]
 
 
 def _end(code: Code, reason: str) -> dict[str, object]:

@@ -17,6 +17,7 @@ from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IDelayedCall
 from twisted.logger import Logger
 
+from reitunnel.errors import AuditTrailError
 from reitunnel.hooks.audit_chain import BrokenRecord
 from reitunnel.hooks.audit_file import AuditFile, Fsync
 from reitunnel.hooks.threads import Threads, WorkerThreads
@@ -26,6 +27,21 @@ BATCH: Final = 1000
 """Records that are written at once, at most."""
 AGAIN: Final = 1.0
 """Seconds until writing that has failed is tried again."""
+TOO_LONG: Final = 10.0
+"""Seconds that a batch may take before writing counts as failed: a disk may hang."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Outcome:
+    """
+    What came of a job.
+
+    @ivar failed: why it failed; L{None} if it did not.
+    @ivar notices: what people should know.
+    """
+
+    failed: str | None
+    notices: list[str]
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,6 +116,7 @@ class AuditWriter:
     Writes records in their order: one batch after the other, in one thread. A batch
     that cannot be written waits, and is tried again.
 
+    @ivar name: the file's, for people.
     @ivar unwell: whether records cannot be written at the moment.
     """
 
@@ -115,12 +132,11 @@ class AuditWriter:
         """
         @param reactor: an L{IReactorTime}, and without C{threads} an
             L{IReactorFromThreads} too.
-        @param name: the file's, for people.
         @param threads: makes what writes; a thread of its own if L{None}.
         """
         self.unwell = False
         self._reactor = reactor
-        self._name = name
+        self.name = name
         self._file = file
         self._make_threads = threads or self._new_thread
         self._threads: Threads | None = None
@@ -130,6 +146,7 @@ class AuditWriter:
         self._lost = 0
         self._writing = False
         self._timer: IDelayedCall | None = None
+        self._watch: IDelayedCall | None = None
         self._finishing: list[Deferred[None]] = []
 
     def join(self, host: IHookHost, terms: AuditTerms) -> AuditPen:
@@ -217,31 +234,45 @@ class AuditWriter:
         if self._threads is None:
             self._threads = self._make_threads()
         self._writing = True
-        self._threads.run(job, done)
+        self._watch = self._reactor.callLater(TOO_LONG, self._too_long)
+        try:
+            self._threads.run(job, done)
+        except RuntimeError as error:
+            # There are no more threads in the process.
+            self._threads = None
+            self._reactor.callLater(0, done, _Outcome(str(error), []))
+
+    def _too_long(self) -> None:
+        self._watch = None
+        self._tell(_Outcome(f"it takes more than {TOO_LONG:g} seconds", []))
 
     def _appended(
         self, batch: list[dict[str, Any]], terms: AuditTerms | None
-    ) -> str | None:
+    ) -> _Outcome:
         # Not before: in the thread the file may just be used.
         if terms is not None:
             self._file.change(terms.max_size, terms.keep, terms.fsync)
+        return self._tried(lambda: self._file.append(batch))
+
+    def _closed(self) -> _Outcome:
+        return self._tried(self._file.close)
+
+    def _tried(self, job: Callable[[], None]) -> _Outcome:
+        failed = None
         try:
-            self._file.append(batch)
+            job()
         except (OSError, BrokenRecord) as error:
-            return _reason(error)
-        return None
+            failed = getattr(error, "strerror", None) or str(error)
+        except Exception as error:
+            # Whatever it is: a thread that ends here would end the trail.
+            failed = f"{type(error).__name__}: {error}"
+        return _Outcome(failed, self._file.notices())
 
-    def _closed(self) -> str | None:
-        try:
-            self._file.close()
-        except OSError as error:
-            return _reason(error)
-        return None
-
-    def _written(self, failed: str | None) -> None:
+    def _written(self, outcome: _Outcome) -> None:
+        # Who is told may have something recorded: that waits until this is over.
+        self._tell(outcome)
         self._writing = False
-        if failed is not None:
-            self._say_failed(failed)
+        if outcome.failed is not None:
             if self._finishing:
                 self._give_up()
             else:
@@ -249,7 +280,7 @@ class AuditWriter:
             return
         if self.unwell:
             self.unwell = False
-            self._log.info("the audit trail {file} is written again", file=self._name)
+            self._log.info("the audit trail {file} is written again", file=self.name)
         for _ in range(self._batch):
             self._waiting.popleft()
         self._go_on()
@@ -267,16 +298,17 @@ class AuditWriter:
     def _give_up(self) -> None:
         self._log.error(
             "the audit trail {file} lacks the last {count} records",
-            file=self._name,
+            file=self.name,
             count=len(self._waiting),
         )
+        # If the server is started again, the trail says so too.
+        self._lost += len(self._waiting)
         self._waiting.clear()
         self._run(self._closed, self._over)
 
-    def _over(self, failed: str | None) -> None:
+    def _over(self, outcome: _Outcome) -> None:
+        self._tell(outcome)
         self._writing = False
-        if failed is not None:
-            self._say_failed(failed)
         if self._waiting:
             # The server was started again meanwhile.
             self._write()
@@ -289,15 +321,21 @@ class AuditWriter:
             if not waiting.called:
                 waiting.callback(None)
 
-    def _say_failed(self, reason: str) -> None:
-        if not self.unwell:
+    def _tell(self, outcome: _Outcome) -> None:
+        """
+        Say in the log, and to the hooks for errors, what went wrong; that it cannot be
+        written is said once.
+        """
+        if self._watch is not None:
+            self._watch.cancel()
+            self._watch = None
+        texts = list(outcome.notices)
+        if outcome.failed is not None and not self.unwell:
             self.unwell = True
-            self._log.error(
-                "cannot write the audit trail {file}: {reason}",
-                file=self._name,
-                reason=reason,
-            )
-
-
-def _reason(error: Exception) -> str:
-    return getattr(error, "strerror", None) or str(error)
+            texts.append(f"cannot write the audit trail {self.name}: {outcome.failed}")
+        hosts = [pen.host for pen in (weakly() for weakly in self._pens) if pen]
+        for text in texts:
+            if hosts:
+                hosts[-1].failed("write", AuditTrailError(self.name, text))
+            else:
+                self._log.error("{text}", text=text)

@@ -85,6 +85,18 @@ def build_hooks(
     return [hooks[index] for index in range(len(tables))]
 
 
+def hook_mistakes(settings: Sequence[HookSettings]) -> Sequence[ConfigMistake]:
+    """
+    Find the mistakes in tables that can be found without building hooks of them.
+    """
+    try:
+        reader = _TableReader(load_hook_factories() if settings else {})
+    except ConfigError as error:
+        return error.mistakes
+    reader.plans([each.table() for each in settings], _HOOKS_KEY)
+    return reader.mistakes
+
+
 def rebuild_hooks(
     former: Sequence[HookSettings],
     hooks: Sequence[object],

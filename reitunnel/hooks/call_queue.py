@@ -93,6 +93,9 @@ class CallQueue:
     Calls of one lane are made in order, one at a time. With one worker there is one
     lane. Of data and error events, and of closes, so many may wait each, so that a
     flood of data costs no close; what is above that is dropped and reported.
+
+    @ivar used: whether there can be any calls.
+    @ivar decides: whether there can be decisions.
     """
 
     def __init__(self, capacity: int, workers: int) -> None:
@@ -102,6 +105,7 @@ class CallQueue:
         """
         self.capacity = capacity
         self.workers = workers
+        self.used = False
         self.decides = False
         self._host: IHookHost | None = None
         self._make_threads: Callable[[], Threads] | None = None

@@ -22,17 +22,12 @@ class ConfiguredHooks:
     @ivar built: those of the configuration, in order.
     """
 
-    def __init__(
-        self,
-        reactor: Any,
-        config: ServerConfig | ClientConfig,
-        hooks: Iterable[object] = (),
-    ) -> None:
+    def __init__(self, reactor: Any, config: ServerConfig | ClientConfig) -> None:
         """
+        Make the hooks of the first configuration, which L{register} registers.
+
         @param reactor: an C{IReactorTime} and C{IReactorCore}.
-        @param hooks: those that are given in code.
         @raise ConfigError: when a hook's options are wrong.
-        @raise InvalidHook: when one of C{hooks} is none.
         """
         self.manager = HookManager(
             reactor,
@@ -44,6 +39,14 @@ class ConfiguredHooks:
         self._settings = config.hooks
         tables = [table.table() for table in config.hooks]
         self.built: Sequence[object] = build_hooks(tables, reactor)
+
+    def register(self, hooks: Iterable[object]) -> None:
+        """
+        Register what was made.
+
+        @param hooks: those that are given in code.
+        @raise InvalidHook: when one of C{hooks} is none.
+        """
         for hook in (*self.built, *hooks):
             self.manager.register(hook)
 

@@ -57,6 +57,7 @@ class QueuedHook(HookWrapper):
             and not (event in DECISIONS and iscoroutinefunction(getattr(hook, event)))
         ]
         super().__init__(hook, changes=blocking)
+        queue.used = queue.used or bool(blocking)
         queue.decides = queue.decides or any(event in DECISIONS for event in blocking)
         self._queue = queue
         self._methods = {event: method_of(hook, event) for event in blocking}
@@ -220,6 +221,14 @@ class AsyncHook(HookWrapper):
         self._queue = CallQueue(capacity, workers)
         self._called: list[Any] = []
         super().__init__(self._moved(hook))
+
+    @property
+    def calls_in_threads(self) -> bool:
+        """
+        Whether any call is made in a thread: not if all are decisions that are
+        coroutines.
+        """
+        return self._queue.used
 
     def attach(self, host: IHookHost) -> None:
         """

@@ -12,7 +12,7 @@ from twisted.internet.interfaces import IReactorTime
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
-from reitunnel.errors import HookTimeout
+from reitunnel.errors import AuditTrailError, HookTimeout
 from reitunnel.hooks.calls import Notification, misuse
 from reitunnel.hooks.decisions import raised_by
 from reitunnel.hooks.statistics import Tally
@@ -134,7 +134,7 @@ class Reports:
             )
 
     def _log_failure(self, tally: Tally, failure: Failure) -> None:
-        if failure.check(HookTimeout) is not None:
+        if failure.check(HookTimeout, AuditTrailError) is not None:
             # It has no traceback, and its text says it all.
             _log.error(
                 "{error}", error=failure.value, hook=tally.hook, event=tally.event

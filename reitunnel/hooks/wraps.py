@@ -10,10 +10,12 @@ from typing import Annotated, Any, Final
 from msgspec import Meta, Struct
 
 from reitunnel.config.wording import shown
-from reitunnel.errors import ConfigMistake
+from reitunnel.errors import ConfigMistake, InvalidHook
+from reitunnel.hooks.calls import name_of_hook, wants
 from reitunnel.hooks.holding import AggregatingHook, SampledHook
 from reitunnel.hooks.off_thread import AsyncHook
 from reitunnel.hooks.options import read_options
+from reitunnel.interfaces import IDataHook
 
 Wrap = Callable[[object], object]
 """Puts wrappers around a hook. Raises L{InvalidHook} if it cannot have them."""
@@ -47,10 +49,21 @@ class WrapOptions(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True)
         """
         Put the wrappers around a hook.
 
-        @raise InvalidHook: if it cannot have them.
+        @raise InvalidHook: if it cannot have them, or one of them would do nothing.
         """
+        sums = [key for key in ("sample", "aggregate") if getattr(self, key)]
+        if sums and not any(wants(hook, event) for event in IDataHook.names()):
+            raise InvalidHook(
+                f"{' and '.join(sums)} would do nothing: {name_of_hook(hook)} is told "
+                "of no data events as it is configured"
+            )
         if self.queue is not None:
             hook = AsyncHook(hook, self.queue, self.workers)
+            if not hook.calls_in_threads:
+                raise InvalidHook(
+                    f"queue would do nothing: all calls of {name_of_hook(hook)} are "
+                    "coroutines, which stay in the reactor's thread"
+                )
         if self.aggregate is not None:
             hook = AggregatingHook(hook, self.aggregate)
         if self.sample is not None:

@@ -33,7 +33,13 @@ from reitunnel.hooks import innermost
 from reitunnel.interfaces import IMetricsSource
 from reitunnel.monitoring.lag import BOUNDS, LagMeter
 from reitunnel.monitoring.totals import Totals
-from reitunnel.monitoring.watched import Watched, sessions_of, side_of, transport_of
+from reitunnel.monitoring.watched import (
+    Watched,
+    in_kernel,
+    sessions_of,
+    side_of,
+    transport_of,
+)
 
 _SCHEMES: Final = frozenset({"tcp", "tls", "ws", "wss"})
 _FIGURES: Final = (
@@ -126,6 +132,11 @@ class _Tunnels(Collector):
             "Open streams by carrier",
             "carrier",
             {"mux": len(streams) - direct, "direct": direct},
+        )
+        yield GaugeMetricFamily(
+            "reitunnel_streams_in_kernel",
+            "Open streams that the kernel moves, in one direction or both",
+            sum(any(in_kernel(stream)) for stream in streams),
         )
         yield _by(
             "reitunnel_data_links",

@@ -19,6 +19,7 @@ from reitunnel.monitoring.totals import Totals
 from reitunnel.monitoring.watched import (
     Watched,
     WatchedSession,
+    in_kernel,
     sessions_of,
     side_of,
     transport_of,
@@ -109,7 +110,15 @@ class _Listing:
             "draining": wire.draining or wire.peer_draining,
             "answers_queued": wire.control_queued,
             "bytes_promised": wire.promised,
-            "data_links": {"idle": idle, "used": used},
+            "data_links": {
+                "idle": idle,
+                "used": used,
+                "in_kernel": sum(
+                    any(in_kernel(stream))
+                    for tunnel in session.tunnels
+                    for stream in tunnel.streams
+                ),
+            },
             "tunnels": [self.tunnel(tunnel) for tunnel in tunnels],
         }
 
@@ -148,8 +157,10 @@ def describe_stream(stream: IStream) -> dict[str, Any]:
     transport = transport_of(stream)
     if transport is not None:
         said = transport.stream
+        received, sent = in_kernel(stream)
         entry |= {
             "carrier": "mux" if transport.path is None else "direct",
+            "in_kernel": {"received": received, "sent": sent},
             "local": said.local.value,
             "remote": said.remote.value,
             "send_credit": said.send_credit,

@@ -94,3 +94,10 @@ def transport_of(stream: IStream) -> StreamTransport | None:
     What carries a stream, while it is open.
     """
     return stream.transport if isinstance(stream, StreamRecord) else None
+
+
+def in_kernel(stream: IStream) -> tuple[bool, bool]:
+    """
+    Whether the kernel moves what the visitor of a stream sends, and what it gets.
+    """
+    return stream.in_kernel if isinstance(stream, StreamRecord) else (False, False)

@@ -100,6 +100,12 @@ class KernelMover(Structural):
 
     back: bool
 
+    @property
+    def moving(self) -> tuple[bool, bool]:
+        """
+        Whether it moves what this side sends, and what the peer does.
+        """
+
     def consider(self) -> None:
         """
         Take the directions that can be moved in the kernel now.
@@ -159,6 +165,13 @@ class DirectPath:
         self._early: list[bytes] = []
         self.total: int | None = None
         self.pump: KernelMover | None = None
+
+    @property
+    def in_kernel(self) -> tuple[bool, bool]:
+        """
+        Whether the kernel moves what this side sends, and what the peer does.
+        """
+        return (False, False) if self.pump is None else self.pump.moving
 
     # What this side does.
 

@@ -77,6 +77,13 @@ class KernelPump:
             on_over=self._over,
         )
 
+    @property
+    def moving(self) -> tuple[bool, bool]:
+        """
+        See L{reitunnel.relay.direct.KernelMover}.
+        """
+        return self._splice.moves(_SOCKET), self._splice.moves(_LINK)
+
     def consider(self) -> None:
         """
         Take the directions that can be moved here now.

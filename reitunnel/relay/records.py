@@ -187,6 +187,16 @@ class StreamRecord:
         self._brakes: Brakes | None = None
         self._outward = True
 
+    @property
+    def in_kernel(self) -> tuple[bool, bool]:
+        """
+        Whether the kernel moves what the visitor sends on this side at the moment, and
+        what it gets.
+        """
+        path = None if self.transport is None else self.transport.path
+        sent, received = (False, False) if path is None else path.in_kernel
+        return (sent, received) if self._outward else (received, sent)
+
     def received(self, count: int) -> None:
         """
         Count bytes from the visitor.

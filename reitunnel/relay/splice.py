@@ -54,6 +54,9 @@ class _State(Enum):
     """FIN is sent, or Twisted was told to send it."""
 
 
+_MOVED: Final = frozenset([_State.MOVING, _State.FINISHING])
+
+
 class _Flow:
     """
     One direction: what is read from one socket is written to the other.
@@ -322,6 +325,14 @@ class Splice:
         if not any(flow.state is _State.ELSEWHERE for flow in self._flows):
             self._unify()
         self._end_if_over()
+
+    def moves(self, source: int) -> bool:
+        """
+        Whether a direction is moved here, and has not ended yet.
+
+        @param source: the index of the end that it reads from.
+        """
+        return not self.stopped and self._flows[source].state in _MOVED
 
     def finish(self, sink: int) -> None:
         """

@@ -65,7 +65,8 @@ class Attaching:
             raise self._failed("the proof is wrong")
         objection = examiner.objection(session)
         if objection:
-            raise self._failed(objection)
+            # Who has proved to be the client may know it.
+            raise self._failed(objection, "the client is not let in any more")
         if session.barred:
             raise SessionRefused(Code.LIMIT, "the client is not let in now")
         if not session.links.takes(attach.link):
@@ -75,9 +76,11 @@ class Attaching:
         proof = server_proof(session.secret, attach, examiner.nonce, binding)
         return session, Attached(proof)
 
-    def _failed(self, detail: str) -> AuthenticationFailed:
+    def _failed(
+        self, detail: str, reason: str = "no such session"
+    ) -> AuthenticationFailed:
         attach = self._attach
         return AuthenticationFailed(
-            "no such session",
+            reason,
             f"data link {attach.link} of session {attach.session.hex()}: {detail}",
         )

@@ -12,14 +12,23 @@ import msgspec
 from twisted.internet.defer import Deferred, DeferredLock
 from twisted.internet.interfaces import IListeningPort
 
-from reitunnel.config import ServerConfig, changed_keys, verify_server_config
-from reitunnel.errors import ConfigError, ConfigMistake, ReitunnelError
+from reitunnel.config import (
+    Gathering,
+    ServerConfig,
+    changed_keys,
+    verify_server_config,
+)
+from reitunnel.errors import ReitunnelError
 from reitunnel.hooks import NOTHING_OPENED, ConfiguredHooks, Opened, owed_to
 from reitunnel.server.limits import Admission
 from reitunnel.server.link_ports import LinkPorts
-from reitunnel.server.setup import authenticator_from, transport_settings_from
+from reitunnel.server.setup import (
+    authenticator_from,
+    check_addresses,
+    files_of,
+    transport_settings_from,
+)
 from reitunnel.server.starting import Start
-from reitunnel.transports import LinkURL
 
 if TYPE_CHECKING:
     from reitunnel.server.server import Server
@@ -64,18 +73,21 @@ class Reloading:
         if start.begun:
             await start.when_over()
         running = start.begun
-        verify_server_config(config)
-        _check_addresses(config)
+        gathering = Gathering(files_of(config))
+        gathering.make(lambda: verify_server_config(config))
+        gathering.make(lambda: check_addresses(config))
         kept: tuple[str, ...] = ()
         if running:
             config, kept = _with_what_stays(server.config, config)
-        authenticator = authenticator_from(config)
-        made = transport_settings_from(config, self._admission)
+        authenticator = gathering.make(lambda: authenticator_from(config))
+        made = gathering.make(lambda: transport_settings_from(config, self._admission))
+        hooks = gathering.make(lambda: self._hooks.rebuilt(config))
+        gathering.finish()
+        former_hooks = self._hooks.built
         settings, known = made, self._ports.settings.certificates
         if known is not None and made.certificates is not None:
             # Listeners that stay have these, and look here for others.
             settings = replace(made, certificates=known)
-        hooks, former_hooks = self._hooks.rebuilt(config), self._hooks.built
         opened: dict[str, IListeningPort] = {}
         welcomed = NOTHING_OPENED
         added, gone = _without(hooks, former_hooks), _without(former_hooks, hooks)
@@ -134,17 +146,6 @@ def _with_what_stays(
         new = msgspec.structs.replace(new, **fixed)
         config = msgspec.structs.replace(config, **{table: new})
     return config, tuple(kept)
-
-
-def _check_addresses(config: ServerConfig) -> None:
-    mistakes = []
-    for index, text in enumerate(config.listen):
-        try:
-            LinkURL.parse(text)
-        except ValueError as error:
-            mistakes.append(ConfigMistake(f"listen[{index}]", str(error)))
-    if mistakes:
-        raise ConfigError(mistakes)
 
 
 def _without(hooks: Sequence[object], others: Sequence[object]) -> list[object]:

@@ -16,7 +16,7 @@ from twisted.web.resource import IResource
 from zope.interface import implementer
 
 from reitunnel.auth import Accepted
-from reitunnel.config import ServerConfig, verify_server_config
+from reitunnel.config import Gathering, ServerConfig, verify_server_config
 from reitunnel.errors import Code
 from reitunnel.hooks import ConfiguredHooks
 from reitunnel.interfaces import ILinkFacts, IServer, ISession, ITunnel
@@ -31,6 +31,8 @@ from reitunnel.server.reloading import Reloading
 from reitunnel.server.session import ServerSession
 from reitunnel.server.setup import (
     authenticator_from,
+    check_addresses,
+    files_of,
     transport_settings_from,
     visitor_options_from,
 )
@@ -77,32 +79,35 @@ class Server(Service):
             options or the token file are wrong.
         @raise CertificateError: when a certificate file cannot be used.
         """
-        verify_server_config(config)
+        gathering = Gathering(files_of(config))
+        gathering.make(lambda: verify_server_config(config))
+        gathering.make(lambda: check_addresses(config))
         self.config = config
         self.reactor = reactor
         self.pipes = Pipes()
-        configured = ConfiguredHooks(reactor, config, hooks)
-        self.hooks = configured.manager
-        self.authenticator = authenticator_from(config)
-        self.stopping = False
-        limits = config.limits
-        self.clients = Clients(limits, self.hooks, lambda: self.stopping)
-        self.visitors = Gauge("limits.max_conns", limits.max_conns)
-        self.streams = 0
-        self.closing_ports = ClosingPorts()
         self.descriptors = Descriptors(reactor)
-        self.tcp_options = visitor_options_from(config)
+        limits = config.limits
         self._admission = Admission(
             limits.max_handshakes,
             limits.max_handshakes_per_address,
             self.descriptors.accepted,
         )
+        configured = gathering.make(lambda: ConfiguredHooks(reactor, config))
+        self.authenticator = gathering.make(lambda: authenticator_from(config))
+        settings = gathering.make(
+            lambda: transport_settings_from(config, self._admission)
+        )
+        gathering.finish()
+        configured.register(hooks)
+        self.hooks = configured.manager
+        self.stopping = False
+        self.clients = Clients(limits, self.hooks, lambda: self.stopping)
+        self.visitors = Gauge("limits.max_conns", limits.max_conns)
+        self.streams = 0
+        self.closing_ports = ClosingPorts()
+        self.tcp_options = visitor_options_from(config)
         self._ports = LinkPorts(
-            reactor,
-            transport_settings_from(config, self._admission),
-            self.descriptors,
-            self._factory,
-            self._log,
+            reactor, settings, self.descriptors, self._factory, self._log
         )
         self._start = Start(reactor, self._log)
         self._reloading = Reloading(

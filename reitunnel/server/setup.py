@@ -5,11 +5,13 @@ Makes what a server needs out of its configuration.
 from __future__ import annotations
 
 from dataclasses import replace
+from pathlib import Path
 
 from twisted.internet.interfaces import IAddress
 
 from reitunnel.auth import CertificatePolicy, ServerAuthenticator, TokenStore
 from reitunnel.config import ServerConfig
+from reitunnel.errors import ConfigError, ConfigMistake
 from reitunnel.interfaces import ILinkAdmission
 from reitunnel.relay import host_and_port, shown
 from reitunnel.transports import (
@@ -19,6 +21,29 @@ from reitunnel.transports import (
     TCPOptions,
 )
 from reitunnel.wire.frames import HEADER_SIZE
+
+
+def files_of(config: ServerConfig) -> dict[str, Path | None]:
+    """
+    Name the files of certificates by the paths of their keys.
+    """
+    return {"pem": config.pem, "auth.client_ca": config.auth.client_ca}
+
+
+def check_addresses(config: ServerConfig) -> None:
+    """
+    See that something listens on addresses as those in C{listen}.
+
+    @raise ConfigError: with every one that nothing does.
+    """
+    mistakes = []
+    for index, text in enumerate(config.listen):
+        try:
+            LinkURL.parse(text)
+        except ValueError as error:
+            mistakes.append(ConfigMistake(f"listen[{index}]", str(error)))
+    if mistakes:
+        raise ConfigError(mistakes)
 
 
 def authenticator_from(config: ServerConfig) -> ServerAuthenticator:

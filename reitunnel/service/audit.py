@@ -4,12 +4,19 @@ C{reitunnel audit}: verify an audit trail.
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
-from typing import ClassVar, TextIO
+from typing import ClassVar, Final, TextIO
 
 from twisted.python.usage import UsageError
 
-from reitunnel.hooks.audit_chain import BrokenRecord, Link, in_order, verify
+from reitunnel.hooks.audit_chain import (
+    BrokenRecord,
+    Link,
+    Record,
+    in_order,
+    verify,
+)
 from reitunnel.service.exits import FAILED, STOPPED
 from reitunnel.service.options import CommandOptions
 
@@ -40,6 +47,14 @@ class AuditOptions(CommandOptions):
         self.files = [Path(argument) for argument in arguments[1:]]
 
 
+_CHANGED: Final = {
+    "gone": "another program had moved or deleted the file",
+    "emptied": "another program had emptied the file",
+    "another": "another program had put another file in its place",
+    "changed": "another program had changed the file",
+}
+
+
 def verify_trail(options: AuditOptions, out: TextIO) -> int:
     """
     Verify files, and say what came of it.
@@ -52,7 +67,7 @@ def verify_trail(options: AuditOptions, out: TextIO) -> int:
     try:
         for place in in_order(options.files):
             with place.open("rb") as file:
-                count, after = verify(file, before)
+                count, after = verify(file, before, partial(_say, out, place))
             if count and after is not None:
                 out.write(f"{place}: records {after.seq - count + 1} to {after.seq}\n")
                 first = after.seq - count + 1 if first is None else first
@@ -70,3 +85,34 @@ def verify_trail(options: AuditOptions, out: TextIO) -> int:
         out.write(f"what was before record {first} was not given\n")
     out.write(f"whole, to record {before.seq} with the hash {before.hash}\n")
     return STOPPED
+
+
+def _say(out: TextIO, place: Path, number: int, record: Record) -> None:
+    """
+    Say what a record tells of the trail itself.
+    """
+    fields = record.fields
+    event = fields.get("event")
+    if event == "file_changed":
+        text = _CHANGED.get(
+            str(fields.get("found")), "another program had a part in it"
+        )
+        if "aside" in fields:
+            text += f"; what it was is {_shown(fields['aside'])}"
+    elif event == "cut_off":
+        text = (
+            f"{_shown(fields.get('bytes'))} bytes of what a crash had left were cut off"
+        )
+    elif event == "lost":
+        text = f"{_shown(fields.get('records'))} records before it were lost"
+    else:
+        return
+    out.write(f"{place}:{number}: record {record.link.seq}: {text}\n")
+
+
+def _shown(value: object) -> str:
+    """
+    Show a value that anybody may have written.
+    """
+    text = str(value)[:200]
+    return text if text.isprintable() else ascii(text)

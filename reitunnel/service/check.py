@@ -16,6 +16,7 @@ from typing import Any, ClassVar, Final, Literal, TextIO
 from msgspec.structs import fields
 from twisted.python.usage import CompleteFiles, CompleteList, Completions, UsageError
 
+from reitunnel.client import Client
 from reitunnel.config import (
     ClientConfig,
     ServerConfig,
@@ -28,10 +29,11 @@ from reitunnel.errors import (
     ConfigMistake,
     ReitunnelError,
 )
+from reitunnel.server import Server
 from reitunnel.service.advice import Advice, Severity
-from reitunnel.service.building import build_client, build_server
 from reitunnel.service.exits import FAILED, MISTAKEN, STOPPED
 from reitunnel.service.machine import Machine, client_fits, server_fits, this_machine
+from reitunnel.service.mistakes import client_mistakes, server_mistakes
 from reitunnel.service.options import CommandOptions
 from reitunnel.service.risks import client_risks, server_risks
 from reitunnel.service.speed import client_hints, server_hints
@@ -186,18 +188,18 @@ def _check(path: Path, side: Side, reactor: Any, machine: Machine) -> list[Advic
     """
     now = datetime.now(UTC)
     if side == "server":
-        server = load_server_config(path)
+        server = load_server_config(path, others=server_mistakes)
         files = {"pem": server.pem, "auth.client_ca": server.auth.client_ca}
         with _blaming(files):
-            hooks = build_server(reactor, server).hooks
+            hooks = Server(reactor, server).hooks
         return [
             *server_risks(server, now),
             *server_fits(server, machine),
             *server_hints(server, hooks, machine),
         ]
-    client = load_client_config(path)
+    client = load_client_config(path, others=client_mistakes)
     with _blaming({"pem": client.pem, "ca": client.ca}):
-        hooks = build_client(reactor, client).hooks
+        hooks = Client(reactor, client).hooks
     return [
         *client_risks(client, now),
         *client_fits(client, machine),

@@ -16,10 +16,11 @@ from twisted.application.service import IService
 from twisted.internet.defer import Deferred
 from twisted.python.usage import UsageError
 
+from reitunnel.client import Client
 from reitunnel.config import ClientConfig, Monitoring, ServerConfig, changed_keys
 from reitunnel.errors import ReitunnelError, hide_tokens
 from reitunnel.monitoring import Monitor, MonitoredService, Watched
-from reitunnel.service.building import build_client, build_server
+from reitunnel.server import Server
 from reitunnel.service.exits import (
     MISTAKEN,
     ExitCode,
@@ -159,7 +160,7 @@ class _Run:
 
 def _server_run(reactor: Any, options: ServerOptions) -> _Run:
     config = options.configuration()
-    server = build_server(reactor, config)
+    server = Server(reactor, config)
 
     async def reload() -> tuple[ServerConfig, Sequence[str]]:
         changed = options.configuration()
@@ -180,7 +181,7 @@ def _server_run(reactor: Any, options: ServerOptions) -> _Run:
 
 def _client_run(reactor: Any, options: ClientOptions) -> _Run:
     config = options.configuration()
-    client = build_client(reactor, config)
+    client = Client(reactor, config)
 
     async def reload() -> tuple[ClientConfig, Sequence[str]]:
         changed = options.configuration()

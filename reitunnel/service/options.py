@@ -27,6 +27,7 @@ from reitunnel.config import (
     load_client_config,
     load_server_config,
 )
+from reitunnel.service.mistakes import client_mistakes, server_mistakes
 
 
 @dataclass(frozen=True, slots=True)
@@ -280,7 +281,10 @@ class ServerOptions(ConfigOptions):
         @raise ConfigError: with every mistake in them.
         """
         return load_server_config(
-            self["config"], self.overrides(), directory=self._directory
+            self["config"],
+            self.overrides(),
+            directory=self._directory,
+            others=server_mistakes,
         )
 
 
@@ -325,7 +329,10 @@ class ClientOptions(ConfigOptions):
         @raise ConfigError: with every mistake in them.
         """
         return load_client_config(
-            self["config"], self.overrides(), directory=self._directory
+            self["config"],
+            self.overrides(),
+            directory=self._directory,
+            others=client_mistakes,
         )
 
     def overrides(self) -> dict[str, Any]:

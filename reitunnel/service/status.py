@@ -185,6 +185,8 @@ def _session(session: Mapping[str, Any], now: float) -> str:
         "no answer yet" if trip is None else f"round trip {trip * 1000:.1f} ms",
         f"data links {links['idle']} idle {links['used']} used",
     ]
+    if links["in_kernel"]:
+        words[-1] += f" ({links['in_kernel']} in the kernel)"
     if not session["link_up"]:
         words.append("link lost")
     if session["link_full"]:

@@ -8,7 +8,7 @@ from itertools import pairwise
 from typing import Any
 
 from twisted.internet.defer import Deferred
-from twisted.logger import capturedLogs
+from twisted.logger import capturedLogs, formatEvent
 
 from reitunnel import Client, Code
 from reitunnel.config.settings import ClientTimeouts
@@ -285,6 +285,44 @@ class FailureTests(PoolCase):
         texts = [event["reason"] for event in logs if "reason" in event]
         self.assertEqual(["no"], texts)
 
+    def test_refused_for_good(self) -> None:
+        """
+        A session that may have no data links any more asks for one at a time, less
+        and less often.
+        """
+        for code in (Code.AUTHENTICATION, Code.POLICY):
+            self.setUp()
+            self.let_in()
+            with capturedLogs() as logs:
+                moments = self.refuse_all(3600, code)
+            # Four at first, and then as long as the delays double, and every ten
+            # minutes.
+            self.assertLess(len(self.data_links), 4 + 10 + 6)
+            self.assertGreater(moments[-1] - moments[-2], 450)
+            texts = [event["reason"] for event in logs if "reason" in event]
+            self.assertEqual(["no"], texts)
+            self.attach_all()
+            while not self.open:
+                self.advance(1)
+                self.attach_all()
+            self.assertEqual(6, len(self.open))
+            self.doCleanups()
+
+    def test_server_is_gone(self) -> None:
+        """
+        That there are no data links either is no news when the link is lost.
+        """
+        self.let_in(timeouts=ClientTimeouts())
+        self.attach_all()
+        with capturedLogs() as logs:
+            for link in [*self.data_links, self.control]:
+                link.transport.abortConnection()
+            self.server.close()
+            self.advance(20)
+        said = [formatEvent(event) for event in logs]
+        self.assertTrue(said)
+        self.assertEqual([], [line for line in said if "no data link" in line], said)
+
     def test_success(self) -> None:
         """
         When it has lasted, all is as at the beginning.
@@ -346,7 +384,7 @@ class FailureTests(PoolCase):
         self.let_in()
         with capturedLogs() as logs:
             self.data_links[0].attach(bytes(32))
-            self.reactor.settle()
+            self.advance(2)
         [event] = [each for each in logs if "reason" in each]
         self.assertEqual("the server does not know the session", event["reason"])
         self.assertIsNotNone(self.data_links[0].lost)

@@ -12,7 +12,7 @@ from twisted.internet.testing import MemoryReactorClock
 from twisted.trial.unittest import SynchronousTestCase
 from zope.interface.verify import verifyObject
 
-from reitunnel import ConfigError, Secret
+from reitunnel import Client, ConfigError, Secret
 from reitunnel.client.attempts import ChangingEndpoint
 from reitunnel.config import HookSettings, TunnelSettings
 from tests.pair import (
@@ -111,6 +111,27 @@ class ReloadTests(SynchronousTestCase):
             self.pair.reactor.settle()
             self.assertEqual(CLIENT.tunnels, self.pair.client.config.tunnels)
             self.assertEqual([PUBLIC_PORT], self.pair.public_ports)
+
+    def test_all_mistakes(self) -> None:
+        """
+        They are named at once, as a start names them.
+        """
+        wrong: dict[str, Any] = {
+            "server": "nosuch://a:1",
+            "token": Secret("junk"),
+            "hooks": (HookSettings(name="nosuch"),),
+        }
+        error = self.assertRaises(
+            ConfigError, self.pair.client.reload, client_config(**wrong)
+        )
+        self.assertEqual(
+            ["server", "token", "hooks[0].name"],
+            [mistake.path for mistake in error.mistakes],
+        )
+        started = self.assertRaises(
+            ConfigError, Client, self.pair.reactor, client_config(**wrong)
+        )
+        self.assertEqual(set(error.mistakes), set(started.mistakes))
 
     def test_next_session(self) -> None:
         """

@@ -7,6 +7,7 @@ from __future__ import annotations
 import gc
 
 from twisted.internet.defer import Deferred
+from twisted.logger import capturedLogs, formatEvent
 from twisted.trial.unittest import SynchronousTestCase
 
 from reitunnel import Code, TunnelRefused
@@ -41,7 +42,9 @@ class StateTests(StopCase):
 
     def test_never_started(self) -> None:
         pair = Pair()
-        self.check_stopped(pair, self.stop(pair))
+        with capturedLogs() as logs:
+            self.check_stopped(pair, self.stop(pair))
+        self.assertEqual([], logs)
 
     def test_connecting(self) -> None:
         pair = Pair(
@@ -81,7 +84,12 @@ class StateTests(StopCase):
 
     def test_connected(self) -> None:
         pair = Pair().start()
-        self.check_stopped(pair, self.stop(pair))
+        with capturedLogs() as logs:
+            self.check_stopped(pair, self.stop(pair))
+        own = [
+            e for e in logs if e["log_namespace"] == "reitunnel.client.client.Client"
+        ]
+        self.assertEqual(["stopped"], [formatEvent(event) for event in own])
         self.assertEqual([], list(pair.server.sessions))
         self.assertEqual([], pair.stop())
 

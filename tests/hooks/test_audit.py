@@ -1,5 +1,5 @@
 """
-Tests of the C{audit} hook, and of how its records are written.
+Tests of the C{audit} hook.
 """
 
 from __future__ import annotations
@@ -12,15 +12,13 @@ from typing import Any
 from twisted.internet.defer import Deferred
 from twisted.internet.task import Clock
 from twisted.internet.testing import MemoryReactorClock
-from twisted.logger import capturedLogs, formatEvent
 from twisted.trial.unittest import SynchronousTestCase
 from zope.interface.verify import verifyObject
 
-from reitunnel.errors import Code, ConfigError, Refused
+from reitunnel.errors import Code, ConfigError
 from reitunnel.hooks import HookManager, build_hooks
 from reitunnel.hooks.audit import AuditHook, AuditHookFactory, AuditOptions
 from reitunnel.hooks.audit_chain import Link, verify
-from reitunnel.hooks.audit_writer import AGAIN
 from reitunnel.interfaces import (
     IBackgroundHook,
     IClientHook,
@@ -32,14 +30,23 @@ from reitunnel.interfaces import (
     IStreamHook,
     ITunnelHook,
 )
-from tests.hooks.fakes import FakeServer, FakeSession, FakeStream, FakeTunnel
+from tests.hooks.fakes import (
+    FakeServer,
+    FakeSession,
+    FakeStream,
+    FakeTunnel,
+)
 from tests.hooks.support import ManualThreads
 from tests.pair import Pair
 
 EVENTS = [IServerHook, IClientHook, ITunnelHook, IStreamHook, IErrorHook]
 
 
-class AuditTests(SynchronousTestCase):
+class AuditCase(SynchronousTestCase):
+    """
+    A hook that is registered, its clock and its threads.
+    """
+
     def setUp(self) -> None:
         directory = Path(self.mktemp())
         directory.mkdir()
@@ -81,7 +88,7 @@ class AuditTests(SynchronousTestCase):
         self.path.parent.with_suffix(".away").rename(self.path.parent)
 
 
-class InterfaceTests(AuditTests):
+class InterfaceTests(AuditCase):
     def test_all(self) -> None:
         for interface in (*EVENTS, IBackgroundHook, IHeirHook, IReactorHook):
             verifyObject(interface, self.hook)
@@ -97,7 +104,7 @@ class InterfaceTests(AuditTests):
         verifyObject(IHookFactory, AuditHookFactory())
 
 
-class ReloadTests(AuditTests):
+class ReloadTests(AuditCase):
     def test_comes_and_goes(self) -> None:
         """
         A hook that a reload brings opens its file once; when it goes, all is written
@@ -126,7 +133,7 @@ class ReloadTests(AuditTests):
         self.assertEqual(["server_start", "server_stop"], self.events())
 
 
-class OptionsTests(AuditTests):
+class OptionsTests(AuditCase):
     def mistake(self, **options: Any) -> str:
         error = self.assertRaises(
             ConfigError,
@@ -158,13 +165,39 @@ class OptionsTests(AuditTests):
     def test_no_trail(self) -> None:
         self.path.write_text("something else\n", encoding="utf-8")
         self.assertEqual(
-            f"hooks[0]: {self.path} cannot be gone on with, its last line: it is no "
-            "record",
+            f"hooks[0]: {self.path} cannot be gone on with: its last line is broken: "
+            "it is no record",
             self.mistake(file=str(self.path)),
         )
 
+    def test_rotated_is_no_trail(self) -> None:
+        rotated = self.path.with_name("audit.jsonl.00000002")
+        rotated.write_text("something else\n", encoding="utf-8")
+        self.assertEqual(
+            f"hooks[0]: {self.path} cannot be gone on with: audit.jsonl.00000002 does "
+            "not end with a record",
+            self.mistake(file=str(self.path)),
+        )
 
-class RecordTests(AuditTests):
+    def test_no_name(self) -> None:
+        """
+        What no file can be called is found before anything begins.
+        """
+        self.assertEqual(
+            "hooks[0]: no file has such a name: 'a\\x00b'", self.mistake(file="a\0b")
+        )
+
+
+class NoText(Exception):
+    """
+    Cannot be shown.
+    """
+
+    def __str__(self) -> str:
+        raise ValueError
+
+
+class RecordTests(AuditCase):
     def test_records(self) -> None:
         """
         Each event is a record, in order, with its facts and its time.
@@ -216,6 +249,36 @@ class RecordTests(AuditTests):
         self.assertEqual(expected, {name: closed[name] for name in expected})
         self.assertEqual(2000, len(records[4]["error"]))
 
+    def test_long_texts(self) -> None:
+        """
+        Whatever others write into a text, the record can be read.
+        """
+        text = "\N{GRINNING FACE}" * 200_000
+        tunnel = FakeTunnel(target=text, bind=text)
+        self.hook.on_tunnel_open(tunnel)
+        self.hook.on_tunnel_close(tunnel, Code.REFUSED, text)
+        self.hook.on_stream_close(FakeStream(tunnel=tunnel), Code.REFUSED, text)
+        self.hook.on_client_disconnect(FakeSession(), Code.REFUSED, text)
+        self.hook.on_error(ValueError(text), text)
+        self.threads.run_all()
+        opened, *closed, error = self.records()
+        for cut in (opened["target"], opened["bind"], error["error"], error["context"]):
+            self.assertEqual(text[:2000], cut)
+        self.assertEqual([text[:2000]] * 3, [record["reason"] for record in closed])
+
+    def test_no_texts(self) -> None:
+        """
+        What a program puts in the place of a text does not end the trail.
+        """
+        reason: Any = b"bytes"
+        self.hook.on_tunnel_close(FakeTunnel(), Code.CLOSED, reason)
+        self.hook.on_tunnel_close(FakeTunnel(), Code.CLOSED, "\ud800")
+        self.hook.on_error(NoText(), "somewhere")
+        self.threads.run_all()
+        closed, odd, error = self.records()
+        self.assertEqual(("bytes", "\ud800"), (closed["reason"], odd["reason"]))
+        self.assertIn("NoText", error["error"])
+
     def test_off_the_hot_path(self) -> None:
         """
         Nothing is written in the reactor's thread.
@@ -233,136 +296,7 @@ class RecordTests(AuditTests):
         self.assertEqual(1, self.threads.most)
 
 
-class StopTests(AuditTests):
-    def test_nothing_is_lost(self) -> None:
-        for _ in range(3):
-            self.hook.on_client_connect(FakeSession())
-        self.hook.on_server_stop(FakeServer())
-        finished = self.hook.finish()
-        assert isinstance(finished, Deferred)
-        self.assertNoResult(finished)
-        self.threads.run_all()
-        self.successResultOf(finished)
-        self.assertEqual([*["client_connect"] * 3, "server_stop"], self.events())
-        self.assertTrue(self.threads.stopped)
-        self.assertEqual([], self.clock.getDelayedCalls())
-
-    def test_nothing_to_do(self) -> None:
-        self.assertIsNone(
-            AuditHook(AuditOptions(file=str(self.path))).finish(),
-        )
-
-    def test_started_again(self) -> None:
-        """
-        The chain goes on.
-        """
-        for _ in range(2):
-            self.hook.on_server_start(FakeServer())
-            self.hook.finish()
-            self.threads.run_all()
-        self.assertEqual(["server_start"] * 2, self.events())
-
-    def test_what_comes_late(self) -> None:
-        """
-        What happens while the file is being closed is written too.
-        """
-        self.hook.on_server_stop(FakeServer())
-        finished = self.hook.finish()
-        self.threads.work()
-        self.threads.deliver()
-        self.hook.on_server_start(FakeServer())
-        self.threads.run_all()
-        assert isinstance(finished, Deferred)
-        self.successResultOf(finished)
-        self.assertEqual(["server_stop", "server_start"], self.events())
-
-    def test_disk_is_gone(self) -> None:
-        """
-        It does not hang, and says what is lost.
-        """
-        self.break_disk()
-        self.hook.on_server_stop(FakeServer())
-        with capturedLogs() as events:
-            finished = self.hook.finish()
-            self.threads.run_all()
-        assert isinstance(finished, Deferred)
-        self.successResultOf(finished)
-        self.assertEqual(
-            [
-                f"cannot write the audit trail {self.path}: No such file or directory",
-                f"the audit trail {self.path} lacks the last 1 records",
-            ],
-            [formatEvent(event) for event in events],
-        )
-
-
-class FailureTests(AuditTests):
-    def test_written_later(self) -> None:
-        """
-        What cannot be written waits, which is said once, and once that it is over.
-        """
-        self.break_disk()
-        with capturedLogs() as events:
-            for _ in range(3):
-                self.hook.on_client_connect(FakeSession())
-                self.threads.run_all()
-                self.clock.advance(AGAIN)
-            self.threads.run_all()
-            self.mend_disk()
-            self.clock.advance(AGAIN)
-            self.threads.run_all()
-        self.assertEqual(["client_connect"] * 3, self.events())
-        self.assertEqual(
-            [
-                f"cannot write the audit trail {self.path}: No such file or directory",
-                f"the audit trail {self.path} is written again",
-            ],
-            [formatEvent(event) for event in events],
-        )
-
-    def test_open(self) -> None:
-        """
-        By default, nobody is refused for it.
-        """
-        self.break_disk()
-        self.hook.on_client_connect(FakeSession())
-        self.threads.run_all()
-        self.hook.on_client_connect(FakeSession())
-
-    def test_fail_closed(self) -> None:
-        hook = self.make(fail_closed=True)
-        self.break_disk()
-        hook.on_client_connect(FakeSession())
-        self.threads.run_all()
-        self.assertRaises(Refused, hook.on_client_connect, FakeSession())
-        self.assertRaises(Refused, hook.on_tunnel_open, FakeTunnel())
-        self.assertRaises(Refused, hook.on_stream_open, FakeStream())
-        self.mend_disk()
-        self.clock.advance(AGAIN)
-        self.threads.run_all()
-        hook.on_client_connect(FakeSession())
-
-    def test_too_many(self) -> None:
-        """
-        What is above the capacity is lost, and the trail says how much.
-        """
-        hook = self.make(capacity=100, fail_closed=True)
-        for _ in range(100):
-            hook.on_tunnel_close(FakeTunnel(), Code.NONE, "")
-        with capturedLogs() as events:
-            hook.on_tunnel_close(FakeTunnel(), Code.NONE, "")
-            hook.on_tunnel_close(FakeTunnel(), Code.NONE, "")
-        self.assertEqual(1, len(events))
-        self.assertRaises(Refused, hook.on_client_connect, FakeSession())
-        self.threads.run_all()
-        hook.on_client_connect(FakeSession())
-        self.threads.run_all()
-        records = self.records()
-        self.assertEqual(102, len(records))
-        self.assertEqual(("lost", 2), (records[100]["event"], records[100]["records"]))
-
-
-class ThroughATunnelTests(AuditTests):
+class ThroughATunnelTests(AuditCase):
     def test_records(self) -> None:
         hook = AuditHook(AuditOptions(file=str(self.path)), self.new_threads)
         pair = Pair(server_hooks=[hook]).start()

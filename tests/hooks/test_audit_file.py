@@ -1,5 +1,5 @@
 """
-Tests of the audit trail's chain and its file.
+Tests of the file of an audit trail.
 """
 
 from __future__ import annotations
@@ -7,155 +7,33 @@ from __future__ import annotations
 import json
 import os
 import resource
+from collections.abc import Iterator
+from contextlib import contextmanager
+from errno import EACCES
 from io import BytesIO
 from pathlib import Path
 from typing import Any
 
-from hypothesis import given
-from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
 from reitunnel.hooks.audit_chain import (
     BrokenRecord,
     Link,
-    decode,
-    encode,
     in_order,
-    read_end,
     verify,
 )
 from reitunnel.hooks.audit_file import AuditFile, Fsync
-
-
-def chain(*texts: str, before: Link | None = None) -> tuple[list[bytes], Link]:
-    """
-    Records with these texts.
-    """
-    link = before or Link()
-    lines = []
-    for text in texts:
-        line, link = encode(link, {"text": text})
-        lines.append(line)
-    return lines, link
 
 
 def record(text: str = "x") -> dict[str, Any]:
     return {"time": "now", "event": text}
 
 
-class ChainTests(SynchronousTestCase):
-    def broken(self, lines: list[bytes], before: Link | None = None) -> tuple[int, str]:
-        """
-        The first broken record.
-        """
-        error = self.assertRaises(
-            BrokenRecord, verify, BytesIO(b"".join(lines)), before
-        )
-        return error.line, str(error)
+class FileCase(SynchronousTestCase):
+    """
+    A directory for the files of one trail.
+    """
 
-    def test_whole(self) -> None:
-        lines, link = chain("one", "two", "three")
-        self.assertEqual((3, link), verify(BytesIO(b"".join(lines)), Link()))
-        self.assertEqual(3, link.seq)
-
-    def test_json(self) -> None:
-        """
-        Each line is an object that any program can read.
-        """
-        [line], link = chain("zwölf")
-        read = json.loads(line)
-        self.assertEqual(
-            {"hash": link.hash, "seq": 1, "prev": "0" * 64, "text": "zwölf"}, read
-        )
-
-    def test_over_files(self) -> None:
-        first, link = chain("one", "two")
-        second, last = chain("three", before=link)
-        _, after = verify(BytesIO(b"".join(first)), None)
-        self.assertEqual((1, last), verify(BytesIO(b"".join(second)), after))
-
-    def test_begins_anywhere(self) -> None:
-        lines, link = chain("one", "two", "three")
-        self.assertEqual((2, link), verify(BytesIO(b"".join(lines[1:])), None))
-
-    def test_changed(self) -> None:
-        lines, _ = chain("one", "two", "three")
-        lines[1] = lines[1].replace(b"two", b"TWO")
-        self.assertEqual(
-            (2, "it was changed: its hash is another one"), self.broken(lines)
-        )
-
-    def test_changed_with_its_hash(self) -> None:
-        """
-        Then the next one does not follow.
-        """
-        lines, _ = chain("one", "two", "three")
-        before, _ = decode(lines[0])
-        lines[1], _ = encode(before, {"text": "TWO"})
-        self.assertEqual(
-            (3, "it does not follow the record before it"), self.broken(lines)
-        )
-
-    def test_left_out(self) -> None:
-        lines, _ = chain("one", "two", "three")
-        del lines[1]
-        self.assertEqual(
-            (2, "it has the number 3, and 2 was to follow"), self.broken(lines)
-        )
-
-    def test_swapped(self) -> None:
-        lines, _ = chain("one", "two", "three")
-        lines[1], lines[2] = lines[2], lines[1]
-        self.assertEqual(2, self.broken(lines)[0])
-
-    def test_cut(self) -> None:
-        lines, _ = chain("one", "two")
-        self.assertEqual(
-            (2, "the line is not complete"), self.broken([lines[0], lines[1][:-1]])
-        )
-
-    def test_no_record(self) -> None:
-        for line in (b"\n", b"{}\n", b"\xff\n", b'{"hash":"' + b"0" * 64 + b'",}\n'):
-            self.assertEqual(1, self.broken([line])[0])
-
-    def test_other_json(self) -> None:
-        """
-        A right hash alone makes no record.
-        """
-        for fields in ({"seq": "1"}, {"prev": 1}, {"seq": True}):
-            line, _ = encode(Link(), fields)
-            self.assertEqual((1, "it is no record"), self.broken([line]))
-
-    @given(st.integers(0, 10_000), st.integers(0, 7))
-    def test_any_bit(self, place: int, bit: int) -> None:
-        """
-        Whatever bit is changed, the record is named.
-        """
-        lines, _ = chain("one", "two", "three")
-        data = bytearray(b"".join(lines))
-        data[place % len(data)] ^= 1 << bit
-        with self.assertRaises(BrokenRecord):
-            count, _ = verify(BytesIO(bytes(data)), Link())
-            if count != 3:
-                raise BrokenRecord(count, "records are missing")
-
-    def test_end(self) -> None:
-        lines, link = chain("one", "two")
-        data = b"".join(lines)
-        self.assertEqual((link, len(data), 0), read_end(BytesIO(data)))
-        self.assertEqual((link, len(data), 4), read_end(BytesIO(data + b'{"ha')))
-        self.assertEqual((None, 0, 0), read_end(BytesIO()))
-        self.assertEqual((None, 0, 3), read_end(BytesIO(b'{"h')))
-        self.assertRaises(BrokenRecord, read_end, BytesIO(data + b"{}\n"))
-
-    def test_end_of_a_large_file(self) -> None:
-        lines, link = chain(*["x" * 50_000] * 60)
-        data = b"".join(lines)
-        self.assertEqual((link, len(data), 0), read_end(BytesIO(data)))
-        self.assertRaises(BrokenRecord, read_end, BytesIO(b"x" * 3_000_000))
-
-
-class FileTests(SynchronousTestCase):
     def setUp(self) -> None:
         self.directory = Path(self.mktemp())
         self.directory.mkdir()
@@ -182,6 +60,34 @@ class FileTests(SynchronousTestCase):
             events += [json.loads(line)["event"] for line in data.splitlines()]
         return events
 
+    def broken(self) -> tuple[str, int, str]:
+        """
+        Verify all files.
+
+        @return: where they are broken: the file, the line, and the reason.
+        """
+        link: Link | None = Link()
+        for path in in_order(self.directory.iterdir()):
+            try:
+                _, link = verify(BytesIO(path.read_bytes()), link)
+            except BrokenRecord as broken:
+                return path.name, broken.line, str(broken)
+        raise self.failureException("it is whole")
+
+    @contextmanager
+    def full_disk(self, room: int) -> Iterator[None]:
+        """
+        Let files have so many bytes at most.
+        """
+        limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+        resource.setrlimit(resource.RLIMIT_FSIZE, (room, limits[1]))
+        try:
+            yield
+        finally:
+            resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+
+
+class FileTests(FileCase):
     def test_append(self) -> None:
         file = self.make()
         file.append([record("one"), record("two")])
@@ -291,7 +197,7 @@ class FileTests(SynchronousTestCase):
         first, second = self.make(), self.make()
         first.append([record("one")])
         error = self.assertRaises(OSError, second.append, [record("two")])
-        self.assertEqual("another process writes it", error.strerror)
+        self.assertEqual("another process or hook writes it", error.strerror)
         first.close()
         second.append([record("two")])
         self.assertEqual(["one", "two"], self.verified())
@@ -302,37 +208,151 @@ class FileTests(SynchronousTestCase):
         """
         file = self.make()
         file.append([record("one")])
-        limits = resource.getrlimit(resource.RLIMIT_FSIZE)
-        resource.setrlimit(
-            resource.RLIMIT_FSIZE, (self.path.stat().st_size + 300, limits[1])
-        )
         batch = [record("two"), record("three"), record("four")]
-        try:
+        with self.full_disk(self.path.stat().st_size + 300):
             self.assertRaises(OSError, file.append, batch)
-        finally:
-            resource.setrlimit(resource.RLIMIT_FSIZE, limits)
         self.assertEqual(["one"], self.verified())
         file.append(batch)
         self.assertEqual(["one", "two", "three", "four"], self.verified())
 
     def test_no_space_at_all(self) -> None:
-        os.symlink("/dev/full", self.path)
         file = self.make()
-        error = self.assertRaises(OSError, file.append, [record("one")])
-        self.assertEqual("No space left on device", error.strerror)
-        self.path.unlink()
+        with self.full_disk(0):
+            self.assertRaises(OSError, file.append, [record("one")])
         file.append([record("one")])
         self.assertEqual(["one"], self.verified())
 
+    def test_cut_off_is_owed(self) -> None:
+        """
+        What a crash has left is recorded as soon as there is room for that.
+        """
+        self.path.write_bytes(b'{"hash":"12')
+        file = self.make()
+        with self.full_disk(0):
+            self.assertRaises(OSError, file.append, [record("one")])
+        file.append([record("one")])
+        file.append([record("two")])
+        self.assertEqual(["cut_off", "one", "two"], self.verified())
+
     def test_cannot_rotate(self) -> None:
         """
-        What is written is not written again when it can be rotated again.
+        It goes on in the full file, which is said once, until it can be rotated.
         """
+        rename = os.rename
         file = self.make(max_size=1)
         file.append([record("one")])
-        obstacle = self.directory / "audit.jsonl.00000001"
-        obstacle.mkdir()
-        self.assertRaises(OSError, file.append, [record("two")])
-        obstacle.rmdir()
+
+        def refuse(*names: object) -> None:
+            raise PermissionError(EACCES, os.strerror(EACCES))
+
+        self.patch(os, "rename", refuse)
         file.append([record("two")])
+        file.append([record("three")])
+        self.assertEqual(
+            f"cannot rotate the audit trail {self.path}: Permission denied. It goes on "
+            "in the same file",
+            "\n".join(file.notices()),
+        )
+        self.assertEqual([self.path], list(self.directory.iterdir()))
+        self.patch(os, "rename", rename)
+        file.append([record("four")])
+        self.assertEqual(["one", "two", "three", "four"], self.verified())
+        self.assertEqual(2, len(list(self.directory.iterdir())))
+        self.patch(os, "rename", refuse)
+        file.append([record("five")])
+        self.assertEqual(1, len(file.notices()))
+
+    def test_name_is_taken(self) -> None:
+        """
+        No file is written over by a rotation.
+        """
+        taken = self.directory / "audit.jsonl.00000001"
+        file = self.make(max_size=1)
+        file.append([record("one")])
+        taken.write_bytes(b"evidence")
+        file.append([record("two")])
+        self.assertEqual(b"evidence", taken.read_bytes())
+        taken.unlink()
         self.assertEqual(["one", "two"], self.verified())
+
+    def test_cannot_delete(self) -> None:
+        """
+        What cannot be deleted stays, which is said once, and is in nobody's way.
+        """
+        file = self.make(max_size=1, keep=1)
+        file.append([record("first")])
+        (self.directory / "audit.jsonl.00000000").mkdir()
+        for number in range(4):
+            file.append([record(f"{number}")])
+        [notice] = file.notices()
+        self.assertIn(
+            f"cannot delete old files of the audit trail {self.path}: ", notice
+        )
+        (self.directory / "audit.jsonl.00000000").rmdir()
+        self.assertEqual(["first", "0", "1", "2", "3"], self.verified())
+
+    def test_names_of_others(self) -> None:
+        """
+        What another program has rotated is not deleted, and its chain is gone on with.
+        """
+        file = self.make(max_size=1, keep=1)
+        for number in range(3):
+            file.append([record(f"{number}")])
+        file.close()
+        self.path.rename(f"{self.path}.1")
+        (self.directory / "audit.jsonl.1.gz").write_bytes(b"no record")
+        os.mkfifo(self.directory / "audit.jsonl.pipe")
+        (self.directory / "audit.jsonl.x").symlink_to("nowhere")
+        file = self.make(max_size=1, keep=1)
+        file.probe()
+        for number in range(3, 6):
+            file.append([record(f"{number}")])
+        file.close()
+        names = [
+            f"audit.jsonl{end}"
+            for end in ("", ".00000005", ".1", ".1.gz", ".pipe", ".x")
+        ]
+        self.assertEqual(names, sorted(path.name for path in self.directory.iterdir()))
+        link = None
+        for name in (names[1], names[0]):
+            _, link = verify(BytesIO((self.directory / name).read_bytes()), link)
+
+    def test_may_not_be_written(self) -> None:
+        """
+        Neither a file nor a directory that nothing may be written to.
+        """
+        for mine, text in (
+            (self.directory, "nothing may be made in its directory"),
+            (self.path, "Permission denied"),
+        ):
+            self.path.touch()
+            self.patch(os, "access", lambda path, _, mine=mine: path != mine)
+            error = self.assertRaises(PermissionError, self.make().probe)
+            self.assertEqual(text, error.strerror)
+
+    def test_rotated_cannot_be_read(self) -> None:
+        """
+        It is said which file it is.
+        """
+        old = self.directory / "audit.jsonl.00000002"
+        old.symlink_to("nowhere")
+        error = self.assertRaises(OSError, self.make().probe)
+        self.assertEqual(f"{old.name}: No such file or directory", error.strerror)
+
+    def test_no_file(self) -> None:
+        """
+        What can be no trail is found before anything begins.
+        """
+        os.mkfifo(self.path)
+        error = self.assertRaises(OSError, self.make().probe)
+        self.assertEqual("it is no regular file", error.strerror)
+        self.assertRaises(OSError, self.make().append, [record()])
+        self.path.unlink()
+        self.path.symlink_to(self.path.absolute())
+        self.assertRaises(OSError, self.make().probe)
+        self.path.unlink()
+        # Rotated, its name would be too long.
+        self.path = self.directory / ("x" * 240)
+        self.assertRaises(OSError, self.make().probe)
+        self.path = self.directory / "a\0b"
+        self.assertRaises(ValueError, self.make().probe)

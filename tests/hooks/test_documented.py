@@ -13,8 +13,9 @@ from twisted.trial.unittest import SynchronousTestCase
 from zope.interface import implementer
 
 from reitunnel.errors import ConfigError
-from reitunnel.hooks import BaseHook, build_hooks, load_hook_factories
+from reitunnel.hooks import build_hooks, load_hook_factories
 from reitunnel.interfaces import IHookFactory
+from tests.hooks.fakes import RecordingHook
 from tests.quality.fences import fenced_blocks
 
 DOCUMENT = Path(__file__).resolve().parents[2] / "docs" / "hooks.md"
@@ -23,8 +24,8 @@ DOCUMENT = Path(__file__).resolve().parents[2] / "docs" / "hooks.md"
 @implementer(IHookFactory)
 class StandIn:
     """
-    Has the options of a factory, and builds a hook that does nothing: files that the
-    options name need not be there.
+    Has the options of a factory, and builds a hook that only writes down what it is
+    told: files that the options name need not be there.
     """
 
     def __init__(self, factory: IHookFactory) -> None:
@@ -32,8 +33,8 @@ class StandIn:
         self.description = factory.description
         self.options = factory.options
 
-    def build(self, options: object, reactor: IReactorCore) -> BaseHook:
-        return BaseHook()
+    def build(self, options: object, reactor: IReactorCore) -> RecordingHook:
+        return RecordingHook()
 
 
 class DocumentedHookTests(SynchronousTestCase):

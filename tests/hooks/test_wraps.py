@@ -18,13 +18,14 @@ from reitunnel.errors import ConfigError
 from reitunnel.hooks import (
     AggregatingHook,
     AsyncHook,
+    BaseHook,
     CombinedHook,
     HookWrapper,
     SampledHook,
     build_hooks,
 )
-from reitunnel.hooks.logging import LoggingHook
-from reitunnel.interfaces import IHookFactory
+from reitunnel.hooks.logging import LoggingHook, LoggingHookFactory
+from reitunnel.interfaces import IHookFactory, ITunnel
 from tests.hooks.support import ReactorHook
 
 
@@ -42,7 +43,7 @@ class ReactorHookFactory:
     description = "For tests."
     options = NoOptions
 
-    def build(self, options: NoOptions, reactor: IReactorCore) -> ReactorHook:
+    def build(self, options: NoOptions, reactor: IReactorCore) -> Any:
         return ReactorHook()
 
 
@@ -172,6 +173,83 @@ class WrapTests(SynchronousTestCase):
         )
 
 
+class Deciding(BaseHook):
+    """
+    Takes its time without blocking.
+    """
+
+    async def on_tunnel_open(self, tunnel: ITunnel) -> None:
+        pass
+
+
+class DecidingFactory(ReactorHookFactory):
+    name = "deciding"
+
+    def build(self, options: NoOptions, reactor: IReactorCore) -> Any:
+        return Deciding()
+
+
+class NothingToDoTests(SynchronousTestCase):
+    """
+    Wrappers that would do nothing.
+    """
+
+    def mistake(self, *tables: dict[str, Any]) -> str:
+        factories: dict[str, IHookFactory] = {
+            "deciding": DecidingFactory(),
+            "logging": LoggingHookFactory(),
+        }
+        error = self.assertRaises(
+            ConfigError, build_hooks, tables, MemoryReactorClock(), factories=factories
+        )
+        return str(error)
+
+    def test_sums(self) -> None:
+        """
+        There are no data events to sum up.
+        """
+        quiet = {"name": "logging", "events": ["tunnel_open"]}
+        for wrap, keys in (
+            ({"sample": 5}, "sample"),
+            ({"aggregate": 5, "queue": 1000}, "aggregate"),
+            ({"sample": 5, "aggregate": 5}, "sample and aggregate"),
+            ([{"aggregate": 5}, {"queue": 1000}], "aggregate"),
+        ):
+            self.assertEqual(
+                f"hooks[0].wrap: {keys} would do nothing: LoggingHook is told of no "
+                "data events as it is configured",
+                self.mistake({**quiet, "wrap": wrap}),
+            )
+        combined = {"name": "combined", "hooks": [quiet, {"name": "deciding"}]}
+        self.assertIn(
+            "sample would do nothing: LoggingHook+Deciding is told of no data events",
+            self.mistake({**combined, "wrap": {"sample": 5}}),
+        )
+
+    def test_queue(self) -> None:
+        """
+        There is nothing that could block.
+        """
+        self.assertEqual(
+            "hooks[0].wrap: queue would do nothing: all calls of Deciding are "
+            "coroutines, which stay in the reactor's thread",
+            self.mistake({"name": "deciding", "wrap": {"queue": 1000}}),
+        )
+
+    def test_some(self) -> None:
+        """
+        One hook of several is enough.
+        """
+        hooks = [{"name": "deciding"}, {"name": "logging"}]
+        wrap = {"sample": 5, "aggregate": 5, "queue": 1000}
+        [hook] = build_hooks(
+            [{"name": "combined", "hooks": hooks, "wrap": wrap}],
+            MemoryReactorClock(),
+            factories={"deciding": DecidingFactory(), "logging": LoggingHookFactory()},
+        )
+        self.assertIsInstance(hook, SampledHook)
+
+
 class CombinedTests(SynchronousTestCase):
     def test_built(self) -> None:
         [hook] = build(
@@ -182,8 +260,8 @@ class CombinedTests(SynchronousTestCase):
             [[hooks.hooks]]
             name = "logging"
             [[hooks.hooks]]
-            name = "auth"
-            allow = [{ tokens = ["a"] }]
+            name = "logging"
+            level = "warn"
             wrap = { aggregate = 1 }
             """
         )

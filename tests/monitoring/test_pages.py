@@ -94,7 +94,7 @@ class PageTests(AskingTestCase):
         self.assertEqual("anonymous/laptop", session["client"])
         self.assertTrue(session["link_up"])
         self.assertFalse(session["link_full"])
-        self.assertEqual({"idle": 10, "used": 0}, session["data_links"])
+        self.assertEqual({"idle": 10, "used": 0, "in_kernel": 0}, session["data_links"])
         [tunnel] = session["tunnels"]
         self.assertEqual("127.0.0.1:6000", tunnel["public"])
         self.assertEqual("127.0.0.1:8080", tunnel["target"])
@@ -113,6 +113,7 @@ class PageTests(AskingTestCase):
         status = self.ask("/status?streams=yes").json
         [stream] = status["sessions"][0]["tunnels"][0]["list"]
         self.assertEqual("mux", stream["carrier"])
+        self.assertEqual({"received": False, "sent": False}, stream["in_kernel"])
         self.assertEqual("open", stream["local"])
         self.assertEqual(1000, stream["bytes_received"])
         self.assertEqual(262144, stream["window"])

@@ -4,14 +4,18 @@ A server tells its hooks who has failed, so that the C{block} hook can do its wo
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from twisted.internet.address import IPv4Address
+from twisted.trial.unittest import SynchronousTestCase
 
 from reitunnel import Code
-from reitunnel.config.settings import Policy
+from reitunnel.config.settings import ClientTimeouts, Policy
 from reitunnel.config.values import PortRange
 from reitunnel.errors import CodedError, Refused
 from reitunnel.hooks import BaseHook
 from reitunnel.hooks.blocking import BlockHook, BlockOptions
+from reitunnel.hooks.rate_limit import Rate, RateHook, RateOptions
 from reitunnel.interfaces import ISession, ITunnel
 from reitunnel.wire.frames import FrameKind
 from reitunnel.wire.messages import Challenge
@@ -116,3 +120,56 @@ class BlockingTests(HandshakeCase):
         assert isinstance(error, CodedError)
         assert isinstance(error.peer, IPv4Address)
         self.assertEqual(BAD, error.peer.host)
+
+
+class ResumptionTests(SynchronousTestCase):
+    """
+    A session goes on on another link, whatever is said now of clients that connect,
+    unless a hook asks to be asked about those that come back.
+    """
+
+    def check_stays(
+        self, pair: Pair, forbid: Callable[[], object] = lambda: None
+    ) -> None:
+        """
+        Lose the link a few times; then see that the next session is judged.
+
+        @param forbid: makes the rules stricter, once the client is in.
+        """
+        self.addCleanup(lambda: self.assertEqual([], pair.stop()))
+        pair.start()
+        visitor, target = pair.open_stream()
+        session = pair.session
+        forbid()
+        for count in range(1, 6):
+            pair.link.cut()
+            pair.reactor.settle()
+            self.assertEqual([session], list(pair.server.sessions))
+            visitor.say(b"x")
+            pair.reactor.settle()
+            self.assertEqual(b"x" * count, target.received)
+            self.assertTrue(pair.data_links)
+        session.close()
+        pair.reactor.advance(5)
+        self.assertEqual((), pair.server.sessions)
+
+    def pair(self, hook: object, reactor: MemoryReactor) -> Pair:
+        return Pair(
+            client=client_config(timeouts=ClientTimeouts(), carrier="direct"),
+            server_hooks=[hook],
+            reactor=reactor,
+        )
+
+    def test_too_often(self) -> None:
+        reactor = MemoryReactor()
+        once = Rate(rate=0.001, burst=1)
+        hook = RateHook(RateOptions(clients_per_address=once), reactor)
+        self.check_stays(self.pair(hook, reactor))
+
+    def test_refused_from_now_on(self) -> None:
+        refusing = RefusingHook("")
+
+        def forbid() -> None:
+            refusing.what = "clients"
+
+        self.check_stays(self.pair(refusing, MemoryReactor()), forbid)

@@ -163,6 +163,31 @@ class ReloadTests(SynchronousTestCase):
         self.assertEqual([LINK_PORT], self.listening())
         self.assertEqual(20000, self.pair.server.config.limits.max_conns)
 
+    def test_all_mistakes(self) -> None:
+        """
+        They are named at once, as a start names them.
+        """
+        directory = Path(self.mktemp())
+        directory.mkdir()
+        (directory / "junk").write_text("junk")
+        wrong: dict[str, Any] = {
+            "listen": (FIRST, "nosuch://a:1", f"tls://127.0.0.1:{LINK_PORT}"),
+            "hooks": (HookSettings(name="logging"), HookSettings(name="nosuch")),
+            "auth": AuthSettings(tokens=directory / "junk"),
+            "pem": directory / "junk",
+            "insecure_no_auth": False,
+        }
+        error = self.reload(**wrong)
+        assert isinstance(error, ConfigError)
+        self.assertEqual(
+            {"listen[1]", "hooks[1].name", str(directory / "junk"), "pem"},
+            {mistake.path for mistake in error.mistakes},
+        )
+        started = self.assertRaises(
+            ConfigError, Server, self.pair.reactor, server_config(**wrong)
+        )
+        self.assertEqual(set(started.mistakes), set(error.mistakes))
+
     def test_limits(self) -> None:
         """
         They hold for what begins from now on.
@@ -283,7 +308,10 @@ class ReloadTests(SynchronousTestCase):
         """
         settings = HookSettings(
             name="logging",
-            options={"events": ["server_start", "server_stop"], "wrap": {"sample": 2}},
+            options={
+                "events": ["server_start", "server_stop", "data_sent"],
+                "wrap": {"sample": 2},
+            },
         )
         self.assertEqual(2, len(self.events_of(settings)))
 

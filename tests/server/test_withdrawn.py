@@ -8,6 +8,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from twisted.internet.defer import Deferred
+from twisted.logger import capturedLogs, formatEvent
 from twisted.python.failure import Failure
 from twisted.trial.unittest import SynchronousTestCase
 
@@ -147,9 +148,23 @@ class AttachTests(Case):
         self.withdraw()
         idle = [each for each in self.pair.data_links if each not in used]
         self.assertTrue(idle)
-        for data_link in idle:
-            data_link.cut()
-        self.pair.reactor.advance(20)
+        with capturedLogs() as logs:
+            for data_link in idle:
+                data_link.cut()
+            self.pair.reactor.advance(3600)
+        said = [formatEvent(event) for event in logs]
+        self.assertEqual(
+            [
+                f"no data link: {reason}; streams stay on the control link"
+                for reason in (
+                    "it was lost soon after it was made",
+                    "the client is not let in any more",
+                )
+            ],
+            [line for line in said if "no data link" in line],
+        )
+        # One for each that was dialled at once, then less and less often.
+        self.assertLess(len(self.pair.told_server.errors), 4 + 10 + 6)
         self.assertEqual(used, self.pair.data_links)
         self.check_goes_on()
         reasons = {
@@ -157,6 +172,22 @@ class AttachTests(Case):
             for error, _ in self.pair.told_server.errors
         }
         self.assertEqual({"the token 'office' is disabled"}, reasons)
+
+    def test_token_is_back(self) -> None:
+        """
+        The client need not wait for long after it has resumed its session.
+        """
+        self.withdraw()
+        used = self.pair.used_data_links
+        for data_link in self.pair.data_links:
+            if data_link not in used:
+                data_link.cut()
+        self.pair.reactor.advance(3600)
+        self.assertEqual(used, self.pair.data_links)
+        write_token_file(self.file, self.entry)
+        self.pair.link.cut()
+        self.pair.reactor.advance(2)
+        self.assertLess(len(used), len(self.pair.data_links))
 
     def test_reloaded(self) -> None:
         used = self.pair.used_data_links

@@ -4,6 +4,7 @@ Tests of L{reitunnel.service.audit}.
 
 from __future__ import annotations
 
+import os
 from io import StringIO
 from pathlib import Path
 
@@ -68,6 +69,60 @@ class VerifyTests(SynchronousTestCase):
         self.assertEqual(
             f"{self.path}:1: broken: it has the number 3, and 2 was to follow",
             lines[-1],
+        )
+
+    def test_what_was_done_to_the_file(self) -> None:
+        """
+        What the trail tells of itself is said, at its line.
+        """
+        file = AuditFile(self.path, 1 << 20, 0, "never")
+        file.append([{"time": "now", "event": "lost", "records": 7}])
+
+        def put_another() -> None:
+            self.path.unlink()
+            self.path.touch()
+
+        for change in (
+            self.path.unlink,
+            lambda: os.truncate(self.path, 0),
+            lambda: os.truncate(self.path, 5),
+            put_another,
+        ):
+            change()
+            file.append([{"time": "now", "event": "more"}])
+        file.append([{"time": "now", "event": "cut_off", "bytes": "\x1b[31m"}])
+        file.append([{"time": "now", "event": "file_changed", "found": []}])
+        file.close()
+        code, lines = self.verify(self.path)
+        self.assertEqual(0, code)
+        texts = [
+            ":1: record 11: another program had put another file in its place",
+            ":3: record 13: '\\x1b[31m' bytes of what a crash had left were cut off",
+            ":4: record 14: another program had a part in it",
+            ": records 11 to 14",
+        ]
+        self.assertEqual([f"{self.path}{text}" for text in texts], lines[:4])
+
+    def test_put_aside(self) -> None:
+        """
+        The name of what was put aside is said, and that there is a gap.
+        """
+        file = AuditFile(self.path, 1 << 20, 0, "never")
+        file.append([{"time": "now", "event": "lost", "records": 7}])
+        os.truncate(self.path, 5)
+        file.append([{"time": "now", "event": "more"}])
+        file.close()
+        name = f"{self.path.name}.00000004.changed"
+        _, lines = self.verify(self.path)
+        self.assertEqual(
+            f"{self.path}:1: record 5: another program had changed the file; what it "
+            f"was is {name}",
+            lines[0],
+        )
+        code, lines = self.verify(*self.directory.iterdir())
+        self.assertEqual(1, code)
+        self.assertEqual(
+            f"{self.directory / name}:1: broken: the line is not complete", lines[-1]
         )
 
     def test_unreadable(self) -> None:

@@ -92,6 +92,36 @@ class CheckTestCase(SynchronousTestCase):
         return [line.removeprefix("wrong: ") for line in lines]
 
 
+class EveryMistakeTests(CheckTestCase):
+    """
+    What the loader finds wrong, and what it cannot see, are named at once.
+    """
+
+    def test_server(self) -> None:
+        text = 'listen = ["nosuch://h:1", "tcp://127.0.0.1:0"]\ncolour = "red"\n'
+        mistakes = self.mistakes(text + '[[hooks]]\nname = "nosuch"\n')
+        self.assertEqual(
+            ["auth", "colour", "hooks[0].name", "listen[0]"],
+            sorted(mistake.partition(":")[0] for mistake in mistakes),
+        )
+
+    def test_lists(self) -> None:
+        """
+        Of a list with a mistake that the loader sees, no more is said: nothing has a
+        wrong number.
+        """
+        text = f'{OPEN}[[hooks]]\n[[hooks]]\nname = "nosuch"\n'
+        self.assertEqual(["hooks[0].name: missing"], self.mistakes(text))
+
+    def test_client(self) -> None:
+        text = 'server = "nosuch://h:1"\n[[hooks]]\nname = "logging"\nlevel = 5\n'
+        mistakes = self.mistakes(text)
+        self.assertEqual(
+            ["hooks[0].level", "server", "tunnels"],
+            sorted({mistake.partition(":")[0] for mistake in mistakes}),
+        )
+
+
 class SideTests(CheckTestCase):
     """
     Whose configuration a file is.

@@ -5,6 +5,8 @@ files, L{reitunnel.service.machine}, L{reitunnel.service.speed}.
 
 from __future__ import annotations
 
+import re
+from pathlib import Path
 from typing import Any
 
 from twisted.internet.testing import MemoryReactorClock
@@ -92,14 +94,74 @@ class MachineTests(ChecklistTestCase):
 
     def test_descriptors(self) -> None:
         """
-        Visitors, clients, handshakes and some more.
+        Visitors, clients, handshakes, data links and pipes, and some more.
         """
-        needed = 20000 + 1000 + 1024 + 64
+        # Each visitor may have a data link, and each client keeps ten.
+        needed = 20000 + 1000 + 1024 + 30000 + 4 * 20000 + 64
         self.assertEqual([], self.keys(descriptors=needed))
         self.assertEqual(["risk: limits.max_conns"], self.keys(descriptors=needed - 1))
         [risk] = self.risks(self.TEXT)
-        self.assertIn(f"need {needed} descriptors", risk)
-        self.assertIn(f"may have {needed - 1} here: raise ulimit -n", risk)
+        self.assertEqual(
+            "limits.max_conns: 20000 visitors, 1000 clients, 1024 handshakes, 30000 "
+            f"data links and 20000 streams in the kernel need {needed} descriptors, "
+            f"and a process may have {needed - 1} here: raise ulimit -n (LimitNOFILE), "
+            "or lower the limits",
+            risk,
+        )
+
+    def needs(self, needed: int, text: str) -> None:
+        """
+        See that a configuration needs so many descriptors.
+        """
+        for descriptors, found in ((needed, 0), (needed - 1, 1)):
+            self.machine = Machine(descriptors, 0, 0, 2)
+            risks = [line for line in self.advice(text) if "descriptors" in line]
+            self.assertEqual(found, len(risks), risks)
+
+    def test_links_of_a_server(self) -> None:
+        """
+        No more are in use than there are visitors, and no more than clients may have;
+        what is encrypted or masked is not moved in the kernel.
+        """
+        limits = "[limits]\nmax_conns = 100\nmax_clients = 2\nmax_handshakes = 1\n"
+        self.needs(103 + 100 + 20 + 400 + 64, self.TEXT + limits)
+        few = f"{limits}max_links_per_client = 3\n"
+        self.needs(103 + 6 + 6 + 24 + 64, self.TEXT + few)
+        none = f"{limits}max_links_per_client = 0\n"
+        self.needs(103 + 64, self.TEXT + none)
+        masked = self.TEXT.replace("tcp://127.0.0.1:0", "ws://127.0.0.1:0/x")
+        self.needs(103 + 100 + 20 + 64, masked + limits)
+        unix = self.TEXT.replace("tcp://127.0.0.1:0", "unix:/run/x")
+        self.needs(103 + 100 + 20 + 400 + 64, unix + limits)
+
+    def test_links_of_a_client(self) -> None:
+        """
+        As many as a server gives unless it is told otherwise.
+        """
+
+        def text(keys: str, url: str = "tls://h:1") -> str:
+            return f'server = "{url}"\ntoken_file = "token"\n{keys}\n{self.TUNNEL}'
+
+        many = "limits.max_streams = 5000"
+        self.needs(5000 + 1024 + 10 + 64, text(many))
+        self.needs(100 + 100 + 10 + 64, text("limits.max_streams = 100"))
+        plain = text(many, "tcp://127.0.0.1:1")
+        self.needs(5000 + 1024 + 10 + 4 * 1024 + 64, plain)
+        for keys in ('carrier = "mux"', "pool_size = 0"):
+            self.needs(5000 + 64, text(f"{keys}\n{many}"))
+
+    def test_as_deployed(self) -> None:
+        """
+        The units allow as many as the defaults need over TLS.
+        """
+        units = Path(__file__).parents[2] / "docs" / "deploy"
+        for side, needed in (
+            ("server", 20000 + 1000 + 1024 + 30000 + 64),
+            ("client", 16384 + 1024 + 10 + 64),
+        ):
+            unit = (units / f"reitunnel-{side}.service").read_text()
+            [limit] = re.findall("^LimitNOFILE=([0-9]+)$", unit, re.MULTILINE)
+            self.assertGreaterEqual(int(limit), needed)
 
     def test_memory(self) -> None:
         streams = 20000 * 40960

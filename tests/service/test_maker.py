@@ -1,5 +1,5 @@
 """
-Tests of L{reitunnel.service.maker}, L{reitunnel.service.building} and the plugin.
+Tests of L{reitunnel.service.maker}, the plugin, and what is said of mistakes.
 """
 
 from __future__ import annotations
@@ -24,7 +24,6 @@ from reitunnel.errors import CertificateError, ConfigError
 from reitunnel.monitoring import MonitoredService
 from reitunnel.server import Server
 from reitunnel.service import maker
-from reitunnel.service.building import build_client, build_server
 from reitunnel.service.exits import ExitCode
 from reitunnel.service.logs import LineObserver
 from reitunnel.service.maker import Options, make_program
@@ -129,6 +128,19 @@ class MakeProgramTests(SynchronousTestCase):
         error = self.assertRaises(ConfigError, self.make, "server")
         self.assertIn("listen", [mistake.path for mistake in error.mistakes])
 
+    def test_all_mistakes(self) -> None:
+        """
+        Those too that only a server or a client would find.
+        """
+        file = Path(self.mktemp())
+        file.write_text('[[hooks]]\nname = "nosuch"\n')
+        for command, key in (("server", "listen"), ("client", "tunnels")):
+            error = self.assertRaises(
+                ConfigError, self.make, command, "--config", str(file)
+            )
+            paths = {mistake.path for mistake in error.mistakes}
+            self.assertTrue({key, "hooks[0].name"} <= paths, paths)
+
     def test_leaves(self) -> None:
         """
         What C{twistd} calls says them and exits.
@@ -140,7 +152,7 @@ class MakeProgramTests(SynchronousTestCase):
         self.assertIn("listen: missing (--listen)\n", err.getvalue())
 
 
-class BuildingTests(SynchronousTestCase):
+class MistakesTests(SynchronousTestCase):
     """
     What only becomes known when a server or client is made has the key's path too.
     """
@@ -157,23 +169,23 @@ class BuildingTests(SynchronousTestCase):
             insecure_no_auth=True,
             insecure_plaintext=True,
         )
-        error = self.assertRaises(ConfigError, build_server, self.reactor, config)
+        error = self.assertRaises(ConfigError, Server, self.reactor, config)
         self.assertEqual(["listen[1]", "listen[2]"], self.paths(error))
 
     def test_server(self) -> None:
         config = ClientConfig(server="nope://a:1")
-        error = self.assertRaises(ConfigError, build_client, self.reactor, config)
+        error = self.assertRaises(ConfigError, Client, self.reactor, config)
         self.assertEqual(["server"], self.paths(error))
 
     def test_token(self) -> None:
         config = ClientConfig(server="tcp://127.0.0.1:1", token=Secret("geheim"))
-        error = self.assertRaises(ConfigError, build_client, self.reactor, config)
+        error = self.assertRaises(ConfigError, Client, self.reactor, config)
         self.assertEqual(["token"], self.paths(error))
         self.assertNotIn("geheim", str(error))
 
     def test_server_name(self) -> None:
         config = ClientConfig(server="tls://127.0.0.1:1", server_name="\u200b.")
-        error = self.assertRaises(ConfigError, build_client, self.reactor, config)
+        error = self.assertRaises(ConfigError, Client, self.reactor, config)
         self.assertEqual(["server_name"], self.paths(error))
 
     def test_open_key(self) -> None:
@@ -182,5 +194,5 @@ class BuildingTests(SynchronousTestCase):
         config = ServerConfig(
             listen=("tls://127.0.0.1:0",), pem=pem, insecure_no_auth=True
         )
-        error = self.assertRaises(CertificateError, build_server, self.reactor, config)
+        error = self.assertRaises(CertificateError, Server, self.reactor, config)
         self.assertIn(str(pem), str(error))

@@ -26,7 +26,7 @@ server 1.2, process 7, up 0:01:40: ready
 1 session, 1 tunnel, 2 streams; in 5 MB, out 0 B; lag 1.0 ms, at most 20.0
 
 token:office/lap?[2Jtop: tls 192.0.2.1:4000, for 0:00:10, round trip 12.5 ms, """
-    """data links 3 idle 1 used, link full
+    """data links 3 idle 2 used (1 in the kernel), link full
   TUNNEL  PUBLIC        TARGET          STREAMS    IN  OUT      IN/S  OUT/S
   1       0.0.0.0:6000  localhost:8080        2  5 MB  0 B  500 kB/s  0 B/s
 """
@@ -68,7 +68,7 @@ def status_of(moved: int = 0, now: float = 1000.0) -> dict[str, Any]:
                 "draining": False,
                 "answers_queued": 0,
                 "bytes_promised": 0,
-                "data_links": {"idle": 3, "used": 1},
+                "data_links": {"idle": 3, "used": 2, "in_kernel": 1},
                 "tunnels": [
                     {
                         "id": 1,
