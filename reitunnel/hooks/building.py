@@ -15,7 +15,7 @@ from twisted.logger import Logger, LogLevel
 from reitunnel.config import HookSettings
 from reitunnel.config.wording import join, shown
 from reitunnel.errors import ConfigError, ConfigMistake, InvalidHook
-from reitunnel.hooks.calls import verify_hook
+from reitunnel.hooks.calls import fault, verify_hook
 from reitunnel.hooks.combining import CombinedHook
 from reitunnel.hooks.options import read_options
 from reitunnel.hooks.plugins import (
@@ -231,13 +231,15 @@ def _build(
         raise _CannotBuild(path, message) from error
     except ValueError as error:
         raise _CannotBuild(path, one_line(error)) from error
-    except Exception as error:
+    except BaseException as error:
+        fault(error)
         # The user gets one line. Where a plugin fell over is for its author.
         _log.failure(
             "hook plugin {plugin} failed",
             plugin=origin(factory),
             level=LogLevel.debug,
         )
-        message = one_line(ValueError(f"{type(error).__name__}: {error}"))
+        said = f": {error}" if str(error) else ""
+        message = one_line(ValueError(f"{type(error).__name__}{said}"))
         raise _CannotBuild(path, message) from error
     return hook

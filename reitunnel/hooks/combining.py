@@ -6,6 +6,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from inspect import iscoroutine
 
 from twisted.internet.defer import CancelledError, Deferred, DeferredList
 from twisted.python.failure import Failure
@@ -15,6 +16,7 @@ from reitunnel.errors import Code
 from reitunnel.hooks.calls import (
     HOOK_INTERFACES,
     PAIRS,
+    fault,
     misuse,
     name_of_hook,
     verify_hook,
@@ -157,8 +159,8 @@ class CombinedHook(HookWrapper):
         for method in self._received:
             try:
                 returned = method(tunnel, count)
-            except Exception as error:
-                self._failed("on_data_received", error)
+            except BaseException as error:
+                self._failed("on_data_received", fault(error))
             else:
                 if returned is not None:
                     self._returned("on_data_received", returned)
@@ -170,8 +172,8 @@ class CombinedHook(HookWrapper):
         for method in self._sent:
             try:
                 returned = method(tunnel, count)
-            except Exception as error:
-                self._failed("on_data_sent", error)
+            except BaseException as error:
+                self._failed("on_data_sent", fault(error))
             else:
                 if returned is not None:
                     self._returned("on_data_sent", returned)
@@ -181,17 +183,17 @@ class CombinedHook(HookWrapper):
         See L{IErrorHook.on_error}.
         """
         # Of a failure here nobody may be told but the log, so that is the manager's.
-        failures = []
+        failures: list[BaseException] = []
         for method in self._errors:
             try:
                 mistake = misuse("on_error", method(error, context))
-            except Exception as failure:
-                failures.append(failure)
+            except BaseException as failure:
+                failures.append(fault(failure))
             else:
                 if mistake is not None:
                     failures.append(mistake)
         if failures:
-            raise ExceptionGroup("in on_error", failures)
+            raise BaseExceptionGroup("in on_error", failures)
 
     def attach(self, host: IHookHost) -> None:
         """
@@ -211,8 +213,8 @@ class CombinedHook(HookWrapper):
             if IBackgroundHook.providedBy(hook):
                 try:
                     pending = deferred_from(hook.finish())
-                except Exception as error:
-                    self._failed("finish", error)
+                except BaseException as error:
+                    self._failed("finish", fault(error))
                 else:
                     if pending is not None:
                         waiting.append(pending.addErrback(self._not_finished))
@@ -242,10 +244,10 @@ class CombinedHook(HookWrapper):
             for pair in self._pairs[event]:
                 await _ask(event, pair.opens, subject)
                 allowed.append(pair)
-        except CancelledError:
+        except (CancelledError, GeneratorExit):
             self._take_back(event, allowed, subject, Code.ABORTED, GIVEN_UP)
             raise
-        except Exception as error:
+        except BaseException as error:
             reason = str(refusal(event, [error], Strategy.STOP_ON_ERROR))
             self._take_back(event, allowed, subject, Code.REFUSED, reason)
             raise
@@ -284,12 +286,15 @@ async def _ask(event: str, method: Callable[..., object], subject: object) -> No
     @raise Exception: what it refuses with.
     """
     returned = method(subject)
-    if returned is not None:
+    if iscoroutine(returned):
+        # As a part of the caller's, so that its steps are timed.
+        returned = await returned
+    elif returned is not None:
         pending = deferred_from(returned)
         if pending is not None:
             returned = await pending
-        if (mistake := not_none(event, returned)) is not None:
-            mistake.raiseException()
+    if (mistake := not_none(event, returned)) is not None:
+        mistake.raiseException()
 
 
 async def _all_of(waiting: list[Deferred[object]]) -> None:

@@ -12,7 +12,7 @@ from twisted.internet.interfaces import IReactorTime
 from twisted.python.failure import Failure
 
 from reitunnel.errors import Code, Refused
-from reitunnel.hooks.calls import Opened, PairedCalls, misuse
+from reitunnel.hooks.calls import Opened, PairedCalls, fault, misuse
 from reitunnel.hooks.decisions import (
     DecisionWait,
     Strategy,
@@ -21,7 +21,7 @@ from reitunnel.hooks.decisions import (
     raised_by,
     refusal,
 )
-from reitunnel.hooks.reports import Reports
+from reitunnel.hooks.reports import Reports, Timed
 from reitunnel.hooks.statistics import Tally
 from reitunnel.interfaces import IBackgroundHook
 
@@ -100,8 +100,8 @@ class Deciding:
             begun = reports.timer()
             try:
                 mistake = misuse(closes, calls.closes(*arguments))
-            except Exception:
-                failure = Failure()
+            except BaseException as raised:
+                failure = Failure(fault(raised))
             else:
                 failure = None if mistake is None else Failure(mistake)
             reports.took(calls.closes_tally, begun)
@@ -117,9 +117,10 @@ class Deciding:
         begun = reports.timer()
         try:
             returned = hook.finish()
-            pending = None if returned is None else deferred_from(returned)
-        except Exception:
-            returned, pending = None, fail(Failure())
+            timed = Timed(reports, tally)
+            pending = None if returned is None else deferred_from(returned, timed)
+        except BaseException as raised:
+            returned, pending = None, fail(Failure(fault(raised)))
         reports.took(tally, begun)
         if pending is None:
             return
@@ -147,9 +148,10 @@ class Deciding:
         begun = reports.timer()
         try:
             returned = calls.opens(subject)
-            pending = None if returned is None else deferred_from(returned)
-        except Exception:
-            return Failure()
+            timed = Timed(reports, tally)
+            pending = None if returned is None else deferred_from(returned, timed)
+        except BaseException as raised:
+            return Failure(fault(raised))
         finally:
             reports.took(tally, begun)
         if returned is None:
@@ -169,7 +171,7 @@ class Deciding:
         try:
             await wait.over
         finally:
-            tally.waited += self._clock.seconds() - begun
+            reports.waited(tally, self._clock.seconds() - begun, self.timeout)
         return wait.failure
 
     def _take_back(

@@ -20,6 +20,7 @@ from reitunnel.hooks.calls import (
     Opened,
     PairedCalls,
     RegisteredHook,
+    fault,
     inspect_hook,
     name_of_hook,
     verify_hook,
@@ -254,7 +255,7 @@ class Registry:
         for heir in innermost(hooks):
             if IHeirHook.providedBy(heir):
                 for index, former in enumerate(left):
-                    if former is not heir and heir.inherit(former):
+                    if former is not heir and _inherits(heir, former):
                         del left[index]
                         break
 
@@ -264,10 +265,26 @@ class Registry:
         registered = inspect_hook(hook, tallies)
         host = HookHost(self._clock, tallies, self._reports)
         if IBackgroundHook.providedBy(hook):
-            hook.attach(host)
+            self._attach(hook, host)
         self._retired = [(old, its) for old, its in self._retired if old() is not hook]
         self._hosts[registered] = host
         return registered
+
+    def _attach(self, hook: IBackgroundHook, host: HookHost) -> None:
+        """
+        @raise InvalidHook: if it cannot be attached.
+        """
+        tally = Tally(host.name, "attach")
+        begun = self._reports.timer()
+        try:
+            hook.attach(host)
+        except InvalidHook:
+            raise
+        except BaseException as error:
+            said = f"{type(fault(error)).__name__}: {error}"
+            raise InvalidHook(f"hook {host.name} failed in attach: {said}") from error
+        finally:
+            self._reports.took(tally, begun)
 
     def _retire(self, registered: RegisteredHook) -> None:
         host = self._hosts.pop(registered)
@@ -331,6 +348,18 @@ class Registry:
         self.data_sent = join_sinks([self._data_calls[call] for call in sent])
         for call in former.values():
             call.failures.report_rest()
+
+
+def _inherits(heir: IHeirHook, former: object) -> bool:
+    """
+    @raise InvalidHook: if it raises.
+    """
+    try:
+        return bool(heir.inherit(former))
+    except BaseException as error:
+        said = f"{type(fault(error)).__name__}: {error}"
+        name = name_of_hook(heir)
+        raise InvalidHook(f"hook {name} failed in inherit: {said}") from error
 
 
 def _weakly(hook: object) -> Callable[[], Any]:

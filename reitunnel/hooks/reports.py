@@ -13,7 +13,7 @@ from twisted.logger import Logger
 from twisted.python.failure import Failure
 
 from reitunnel.errors import AuditTrailError, HookTimeout
-from reitunnel.hooks.calls import Notification, misuse
+from reitunnel.hooks.calls import Notification, fault, misuse
 from reitunnel.hooks.decisions import raised_by
 from reitunnel.hooks.statistics import Tally
 
@@ -95,8 +95,8 @@ class Reports:
             begun = self.timer()
             try:
                 mistake = misuse(call.event, call.method(error, context))
-            except Exception:
-                failure = Failure()
+            except BaseException as raised:
+                failure = Failure(fault(raised))
             else:
                 failure = None if mistake is None else Failure(mistake)
             self.took(call.tally, begun)
@@ -109,15 +109,43 @@ class Reports:
 
         @param begun: what the timer said before the call.
         """
-        seconds = self.timer() - begun
         tally.calls += 1
+        self.kept(tally, begun)
+
+    def kept(self, tally: Tally, begun: float) -> None:
+        """
+        A hook has kept the reactor, in a call or in what it does later for the same:
+        warn if that was slow.
+
+        @param begun: what the timer said before.
+        """
+        seconds = self.timer() - begun
         tally.seconds += seconds
         if self.watcher is not None:
             self.watcher(tally.hook, tally.event, begun, seconds)
         if seconds > tally.longest:
             tally.longest = seconds
-            if seconds > self.slow:
-                self.warn_slow(tally, seconds)
+        if seconds > self.slow:
+            self.warn_slow(tally, seconds)
+
+    def waited(self, tally: Tally, seconds: float, timeout: float) -> None:
+        """
+        A decision has been waited for: count that, and warn, once, if it has nearly
+        been too long.
+
+        @param timeout: after how long it would be, in seconds.
+        """
+        tally.waited += seconds
+        if timeout / 2 < seconds < timeout and not tally.warned_late:
+            tally.warned_late = True
+            _log.warn(
+                "hook {hook} is slow: it took {seconds:.3g} s for {event}; after "
+                "{timeout:g} s that is a refusal",
+                hook=tally.hook,
+                event=tally.event,
+                seconds=seconds,
+                timeout=timeout,
+            )
 
     def warn_slow(self, tally: Tally, seconds: float) -> None:
         """
@@ -146,6 +174,31 @@ class Reports:
                 hook=tally.hook,
                 event=tally.event,
             )
+
+
+class Timed:
+    """
+    A context in which a hook keeps the reactor.
+    """
+
+    __slots__ = ("_begun", "_reports", "_tally")
+
+    def __init__(self, reports: Reports, tally: Tally) -> None:
+        self._reports = reports
+        self._tally = tally
+        self._begun = 0.0
+
+    def __enter__(self) -> None:
+        """
+        It begins.
+        """
+        self._begun = self._reports.timer()
+
+    def __exit__(self, *error: object) -> None:
+        """
+        It is over.
+        """
+        self._reports.kept(self._tally, self._begun)
 
 
 class FrequentFailures:

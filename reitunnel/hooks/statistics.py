@@ -60,6 +60,7 @@ class Tally:
         "seconds",
         "waited",
         "warned",
+        "warned_late",
     )
 
     def __init__(self, hook: str, event: str) -> None:
@@ -75,6 +76,7 @@ class Tally:
         self.drops = 0
         self.counter: Callable[[], int] | None = None
         self.warned = False
+        self.warned_late = False
 
     def snapshot(self) -> HookStatistics:
         """

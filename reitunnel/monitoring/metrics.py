@@ -75,7 +75,9 @@ class MetricsReport:
         parts = [generate_latest(self._registry)]
         for hook in innermost(self._watched.hooks.hooks):
             if IMetricsSource.providedBy(hook):
-                with _log.failuresHandled("a hook gives no metrics"):
+                with _log.failuresHandled(
+                    "hook {hook} gives no metrics", hook=type(hook).__name__
+                ):
                     parts.append(hook.exposition())
         return b"".join(parts)
 

@@ -12,7 +12,7 @@ from twisted.logger import LogLevel, capturedLogs, formatEvent
 from twisted.trial.unittest import SynchronousTestCase
 from zope.interface.verify import verifyObject
 
-from reitunnel.errors import Code, HookTimeout, Refused
+from reitunnel.errors import Code, HookTimeout, InvalidHook, Refused
 from reitunnel.hooks import BaseHook, HookManager, HookStatistics, Opened
 from reitunnel.hooks.data import TIMED_ONE_IN
 from reitunnel.interfaces import Decision, IBackgroundHook, IHookHost, ITunnel
@@ -362,7 +362,8 @@ class FinishTests(StatisticsTestCase):
 
     def test_refuses_to_be_attached(self) -> None:
         hook = Unattachable()
-        self.assertRaises(Broken, self.manager.register, hook)
+        error = self.assertRaises(InvalidHook, self.manager.register, hook)
+        self.assertEqual("hook Unattachable failed in attach: Broken: ", str(error))
         self.assertEqual((), self.manager.hooks)
         self.successResultOf(self.finish())
         self.assertEqual(0, hook.finishes)
