@@ -310,6 +310,21 @@ class IClientHook(Interface):
         """
 
 
+class IReturnHook(Interface):
+    """
+    Asked about clients that come back: their session is to go on over another control
+    link. Only on the server.
+    """
+
+    def on_client_return(client: ISession) -> Decision:
+        """
+        A client has proved that the session is its own, on another link, whose facts
+        are C{client.facts} from now on. Raising ends the session; if the refusal is
+        passing, only the link is refused, and the client may come again. No close
+        answers this.
+        """
+
+
 class ITunnelHook(Interface):
     """
     Told of tunnels.

@@ -23,7 +23,8 @@ class Decider(BaseHook):
     Decides as it is told.
 
     @ivar on: for C{server}, C{client}, C{tunnel} and C{stream}, what decides on
-        their opens; those that are not there are allowed.
+        their opens, and for C{back} on clients that come back; those that are not
+        there are allowed.
     @ivar told: the closes that it was told, by the same names.
     """
 
@@ -42,6 +43,9 @@ class Decider(BaseHook):
 
     def on_client_disconnect(self, client: ISession, code: Code, reason: str) -> None:
         self.told.append("client")
+
+    def on_client_return(self, client: ISession) -> Decision:
+        return self._decide("back", client)
 
     def on_tunnel_open(self, tunnel: ITunnel) -> Decision:
         return self._decide("tunnel", tunnel)

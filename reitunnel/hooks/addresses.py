@@ -18,6 +18,7 @@ from reitunnel.hooks.networks import Network, NetworkSet, host_of, parse_network
 from reitunnel.interfaces import (
     IClientHook,
     IRestrictedHookFactory,
+    IReturnHook,
     ISession,
     IStream,
     IStreamHook,
@@ -87,7 +88,7 @@ class AddressHook:
         faces: list[type[Interface]] = []
         if options.clients is not None:
             self._clients = _Judge(options.clients, "clients")
-            faces.append(IClientHook)
+            faces += [IClientHook, IReturnHook]
         if options.visitors is not None:
             self._visitors = _Judge(options.visitors, "visitors")
             faces.append(IStreamHook)
@@ -105,6 +106,14 @@ class AddressHook:
         """
         See L{IClientHook.on_client_disconnect}.
         """
+
+    def on_client_return(self, client: ISession) -> None:
+        """
+        See L{IReturnHook.on_client_return}.
+
+        @raise Refused: if clients may not come from there.
+        """
+        self._clients.judge(client.facts.peer)
 
     def on_stream_open(self, stream: IStream) -> None:
         """

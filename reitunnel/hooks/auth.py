@@ -19,6 +19,7 @@ from reitunnel.interfaces import (
     Decision,
     IClientHook,
     IRestrictedHookFactory,
+    IReturnHook,
     ISession,
 )
 
@@ -49,7 +50,7 @@ class AuthOptions(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True)
             raise ValueError("needs one or more of allow, deny, validator")
 
 
-@implementer(IClientHook)
+@implementer(IClientHook, IReturnHook)
 class AuthHook:
     """
     Refuses clients by their token, certificate or instance, or by what a function
@@ -91,6 +92,14 @@ class AuthHook:
         if self._allow is not None and client not in self._allow:
             raise Refused(f"{who} is not among the allowed clients")
         return None if self._validator is None else self._validator(client)
+
+    def on_client_return(self, client: ISession) -> Decision:
+        """
+        See L{IReturnHook.on_client_return}: what holds for a client that connects.
+
+        @raise Refused: if the client is denied, or not among the allowed.
+        """
+        return self.on_client_connect(client)
 
     def on_client_disconnect(self, client: ISession, code: Code, reason: str) -> None:
         """

@@ -12,6 +12,7 @@ from reitunnel.interfaces import (
     IClientHook,
     IDataHook,
     IErrorHook,
+    IReturnHook,
     IServer,
     IServerHook,
     ISession,
@@ -22,7 +23,15 @@ from reitunnel.interfaces import (
 )
 
 
-@implementer(IServerHook, IClientHook, ITunnelHook, IStreamHook, IDataHook, IErrorHook)
+@implementer(
+    IServerHook,
+    IClientHook,
+    IReturnHook,
+    ITunnelHook,
+    IStreamHook,
+    IDataHook,
+    IErrorHook,
+)
 class BaseHook:
     """
     Provides every hook interface, allows everything and does nothing.
@@ -49,6 +58,11 @@ class BaseHook:
     def on_client_disconnect(self, client: ISession, code: Code, reason: str) -> None:
         """
         See L{IClientHook.on_client_disconnect}.
+        """
+
+    def on_client_return(self, client: ISession) -> Decision:
+        """
+        See L{IReturnHook.on_client_return}.
         """
 
     def on_tunnel_open(self, tunnel: ITunnel) -> Decision:

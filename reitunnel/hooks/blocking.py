@@ -21,6 +21,7 @@ from reitunnel.interfaces import (
     IErrorHook,
     IReactorHook,
     IRestrictedHookFactory,
+    IReturnHook,
     ISession,
     IStream,
     IStreamHook,
@@ -94,7 +95,7 @@ class BlockHook:
         self._failures = FailureCounts(
             options.failures, options.window, options.max_addresses
         )
-        faces: list[type[Interface]] = [IReactorHook, IClientHook]
+        faces: list[type[Interface]] = [IReactorHook, IClientHook, IReturnHook]
         if not self._counted.isdisjoint(("authentication", "handshake", "tunnel")):
             faces.append(IErrorHook)
         if "tunnel" in self._counted:
@@ -161,6 +162,14 @@ class BlockHook:
         """
         if code is Code.REFUSED:
             self._failed("client", client.facts.peer)
+
+    def on_client_return(self, client: ISession) -> None:
+        """
+        See L{IReturnHook.on_client_return}.
+
+        @raise Refused: if the address that the client comes back from is blocked.
+        """
+        self._judge(client.facts.peer)
 
     def on_tunnel_open(self, tunnel: ITunnel) -> None:
         """

@@ -22,6 +22,7 @@ from reitunnel.interfaces import (
     IClientHook,
     IDataHook,
     IErrorHook,
+    IReturnHook,
     IServerHook,
     IStreamHook,
     ITunnelHook,
@@ -30,6 +31,7 @@ from reitunnel.interfaces import (
 HOOK_INTERFACES: tuple[type[Interface], ...] = (
     IServerHook,
     IClientHook,
+    IReturnHook,
     ITunnelHook,
     IStreamHook,
     IDataHook,
@@ -43,7 +45,10 @@ PAIRS: Mapping[str, str] = {
     "on_tunnel_open": "on_tunnel_close",
     "on_stream_open": "on_stream_close",
 }
-"""The events that a hook may refuse, and the closes that answer them."""
+"""The opens that a hook may refuse, and the closes that answer them."""
+
+DECISIONS: frozenset[str] = frozenset((*PAIRS, "on_client_return"))
+"""The events that a hook may refuse."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -115,6 +120,8 @@ class RegisteredHook:
     @ivar name: its name, for people.
     @ivar server: its methods for a server, or L{None} if it has no interest.
     @ivar client: the same for a client.
+    @ivar returns: its method for a client that comes back, which no close answers, or
+        L{None}.
     @ivar tunnel: the same for a tunnel.
     @ivar stream: the same for a stream.
     @ivar data_received: its method for bytes from visitors, or L{None}.
@@ -128,6 +135,7 @@ class RegisteredHook:
     tallies: Tallies
     server: PairedCalls | None
     client: PairedCalls | None
+    returns: PairedCalls | None
     tunnel: PairedCalls | None
     stream: PairedCalls | None
     data_received: Notification | None
@@ -188,6 +196,12 @@ def inspect_hook(hook: object, tallies: Tallies) -> RegisteredHook:
             closes_tally=tallies.of(closes),
         )
 
+    def unanswered(opens: str) -> PairedCalls | None:
+        if not wants(hook, opens):
+            return None
+        tally = tallies.of(opens)
+        return PairedCalls(name, hook, getattr(hook, opens), _no_close, tally, tally)
+
     def single(event: str) -> Notification | None:
         if not wants(hook, event):
             return None
@@ -199,6 +213,7 @@ def inspect_hook(hook: object, tallies: Tallies) -> RegisteredHook:
         tallies=tallies,
         server=pair("on_server_start", "on_server_stop"),
         client=pair("on_client_connect", "on_client_disconnect"),
+        returns=unanswered("on_client_return"),
         tunnel=pair("on_tunnel_open", "on_tunnel_close"),
         stream=pair("on_stream_open", "on_stream_close"),
         data_received=single("on_data_received"),
@@ -255,6 +270,12 @@ def unawaited(event: str, returned: object) -> TypeError | None:
     )
 
 
+def _no_close(*arguments: object) -> None:
+    """
+    The close of what has none.
+    """
+
+
 def fault(error: BaseException) -> BaseException:
     """
     What a hook has raised is its fault, whatever it is: C{SystemExit} and the
@@ -283,7 +304,7 @@ def _verify_kind(hook: object, event: str) -> None:
     where = f"{type(hook).__name__}.{event}"
     if isasyncgenfunction(method):
         raise InvalidHook(f"{where} is an asynchronous generator")
-    if event not in PAIRS and iscoroutinefunction(method):
+    if event not in DECISIONS and iscoroutinefunction(method):
         raise InvalidHook(f"{where} is a coroutine, and nobody waits for it")
 
 

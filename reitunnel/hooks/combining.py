@@ -83,6 +83,7 @@ class CombinedHook(HookWrapper):
             )
             for opens, closes in PAIRS.items()
         }
+        self._returns = self._methods("on_client_return")
         self._received = self._methods("on_data_received")
         self._sent = self._methods("on_data_sent")
         self._errors = self._methods("on_error")
@@ -120,6 +121,13 @@ class CombinedHook(HookWrapper):
         See L{IClientHook.on_client_disconnect}.
         """
         self._close("on_client_connect", client, code, reason)
+
+    async def on_client_return(self, client: ISession) -> None:
+        """
+        See L{IReturnHook.on_client_return}.
+        """
+        for method in self._returns:
+            await _ask("on_client_return", method, client)
 
     async def on_tunnel_open(self, tunnel: ITunnel) -> None:
         """
@@ -235,16 +243,7 @@ class CombinedHook(HookWrapper):
         allowed: list[Pair] = []
         try:
             for pair in self._pairs[event]:
-                returned = pair.opens(subject)
-                if iscoroutine(returned):
-                    # As a part of this one, so that its steps are timed.
-                    returned = await returned
-                elif returned is not None:
-                    pending = deferred_from(returned)
-                    if pending is not None:
-                        returned = await pending
-                if (mistake := not_none(event, returned)) is not None:
-                    mistake.raiseException()
+                await _ask(event, pair.opens, subject)
                 allowed.append(pair)
         except (CancelledError, GeneratorExit):
             self._take_back(event, allowed, subject, Code.ABORTED, GIVEN_UP)
@@ -280,6 +279,24 @@ class CombinedHook(HookWrapper):
     def _not_finished(self, failure: Failure) -> None:
         if failure.check(CancelledError) is None:
             self._failed("finish", raised_by(failure))
+
+
+async def _ask(event: str, method: Callable[..., object], subject: object) -> None:
+    """
+    Ask one hook for a decision.
+
+    @raise Exception: what it refuses with.
+    """
+    returned = method(subject)
+    if iscoroutine(returned):
+        # As a part of the caller's, so that its steps are timed.
+        returned = await returned
+    elif returned is not None:
+        pending = deferred_from(returned)
+        if pending is not None:
+            returned = await pending
+    if (mistake := not_none(event, returned)) is not None:
+        mistake.raiseException()
 
 
 async def _all_of(waiting: list[Deferred[object]]) -> None:

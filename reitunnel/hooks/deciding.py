@@ -50,7 +50,7 @@ class Deciding:
         asked: Opened,
         subject: object,
         opens: str,
-        closes: str,
+        closes: str | None,
         strategy: Strategy,
     ) -> Opened:
         """
@@ -58,7 +58,7 @@ class Deciding:
 
         @param asked: the hooks to ask, in order.
         @param opens: the method that is asked.
-        @param closes: the method of the close that answers it.
+        @param closes: the method of the close that answers it; L{None} if none does.
         @return: C{asked}.
         @raise Refused: if one refuses.
         """
@@ -179,11 +179,13 @@ class Deciding:
     def _take_back(
         self,
         allowed: Sequence[PairedCalls],
-        closes: str,
+        closes: str | None,
         subject: object,
         code: Code,
         reason: str,
     ) -> None:
+        if closes is None:
+            return
         # The stop of a server is the one close that has no code and no reason.
         if closes == "on_server_stop":
             self.notify(allowed, closes, subject)

@@ -17,7 +17,8 @@ class HookManager(Registry):
 
     A C{decide_*} asks for a decision. It returns who allowed the open, which
     the caller keeps and gives to the matching C{notify_*} exactly once, at the
-    close. It raises L{Refused} and nothing else when a hook refuses; the
+    close; L{decide_client_return} returns nothing, because no close answers it. It
+    raises L{Refused} and nothing else when a hook refuses; the
     text is fit for the peer, and the C{__cause__} is what the hook raised, or
     with L{Strategy.COLLECT_AND_CONTINUE} an L{ExceptionGroup} of what they all
     raised. It is passing unless a hook has refused for good. The hooks that had
@@ -48,6 +49,14 @@ class HookManager(Registry):
         Whether any hook is to be asked or told of a client.
         """
         return bool(self._client)
+
+    @property
+    def decides_client_return(self) -> bool:
+        """
+        Whether any hook is to be asked about clients that come back. If not, the
+        caller may do without the decision.
+        """
+        return bool(self._returns)
 
     @property
     def decides_tunnel_open(self) -> bool:
@@ -109,6 +118,17 @@ class HookManager(Registry):
         """
         self._deciding.notify(opened, "on_client_disconnect", client, code, reason)
         self._report_rest()
+
+    async def decide_client_return(self, client: ISession) -> None:
+        """
+        Ask whether a client may go on with its session on another link. No hook is
+        told what comes of it.
+
+        @raise Refused: if it may not.
+        """
+        await self._deciding.decide(
+            self._returns, client, "on_client_return", None, self.strategy
+        )
 
     async def decide_tunnel_open(self, tunnel: ITunnel) -> Opened:
         """

@@ -14,7 +14,7 @@ from twisted.internet.interfaces import IReactorFromThreads
 
 from reitunnel.errors import Code, InvalidHook
 from reitunnel.hooks.call_queue import CallQueue, Question
-from reitunnel.hooks.calls import HOOK_INTERFACES, PAIRS, fault, wants
+from reitunnel.hooks.calls import DECISIONS, HOOK_INTERFACES, PAIRS, fault, wants
 from reitunnel.hooks.deciding import GIVEN_UP
 from reitunnel.hooks.decisions import deferred_from
 from reitunnel.hooks.threads import Threads, WorkerThreads
@@ -54,11 +54,11 @@ class QueuedHook(HookWrapper):
             event
             for event in events
             if wants(hook, event)
-            and not (event in PAIRS and iscoroutinefunction(getattr(hook, event)))
+            and not (event in DECISIONS and iscoroutinefunction(getattr(hook, event)))
         ]
         super().__init__(hook, changes=blocking)
         queue.used = queue.used or bool(blocking)
-        queue.decides = queue.decides or any(event in PAIRS for event in blocking)
+        queue.decides = queue.decides or any(event in DECISIONS for event in blocking)
         self._queue = queue
         self._methods = {event: method_of(hook, event) for event in blocking}
         # Who is not asked for opens has nothing to set closes against.
@@ -97,6 +97,12 @@ class QueuedHook(HookWrapper):
         See L{IClientHook.on_client_disconnect}.
         """
         self._put_close(client, "on_client_disconnect", client, code, reason)
+
+    def on_client_return(self, client: ISession) -> Decision:
+        """
+        See L{IReturnHook.on_client_return}.
+        """
+        return self._ask("on_client_return", client, _nothing_to_take_back)
 
     def on_tunnel_open(self, tunnel: ITunnel) -> Decision:
         """
@@ -162,6 +168,12 @@ class QueuedHook(HookWrapper):
         return self._queue.ask(
             Question(event, self._methods[event], subject, allowed_late)
         )
+
+
+def _nothing_to_take_back() -> None:
+    """
+    No close answers the decision.
+    """
 
 
 class AsyncHook(HookWrapper):

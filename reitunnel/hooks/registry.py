@@ -342,6 +342,7 @@ class Registry:
         known = self._registered
         self._server = _opened(hook.server for hook in known)
         self._client = _opened(hook.client for hook in known)
+        self._returns = _opened(hook.returns for hook in known)
         self._tunnel = _opened(hook.tunnel for hook in known)
         self._stream = _opened(hook.stream for hook in known)
         self._reports.errors = _present(hook.error for hook in known)

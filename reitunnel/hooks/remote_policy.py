@@ -31,6 +31,7 @@ from reitunnel.interfaces import (
     IHookFactory,
     IHookHost,
     IReactorHook,
+    IReturnHook,
     ISession,
     IStream,
     IStreamHook,
@@ -38,10 +39,10 @@ from reitunnel.interfaces import (
     ITunnelHook,
 )
 
-_INTERFACES: dict[Asked, type[Interface]] = {
-    "client": IClientHook,
-    "tunnel": ITunnelHook,
-    "stream": IStreamHook,
+_INTERFACES: dict[Asked, tuple[type[Interface], ...]] = {
+    "client": (IClientHook, IReturnHook),
+    "tunnel": (ITunnelHook,),
+    "stream": (IStreamHook,),
 }
 _EVENTS: dict[Asked, str] = {
     "client": "on_client_connect",
@@ -106,7 +107,11 @@ class RemotePolicyHook:
             self,
             IBackgroundHook,
             IReactorHook,
-            *(_INTERFACES[asked] for asked in dict.fromkeys(options.ask)),
+            *(
+                face
+                for asked in dict.fromkeys(options.ask)
+                for face in _INTERFACES[asked]
+            ),
         )
 
     def attach(self, host: IHookHost) -> None:
@@ -131,6 +136,13 @@ class RemotePolicyHook:
         """
         See L{IClientHook.on_client_disconnect}.
         """
+
+    async def on_client_return(self, client: ISession) -> None:
+        """
+        See L{IReturnHook.on_client_return}. The service is asked as it was when the
+        client connected. Without an answer, the client may come again.
+        """
+        await self._ask("client", encode_client(client), "on_client_return")
 
     async def on_tunnel_open(self, tunnel: ITunnel) -> None:
         """
@@ -158,10 +170,13 @@ class RemotePolicyHook:
 
     # The parts.
 
-    async def _ask(self, asked: Asked, body: bytes) -> Answer | None:
+    async def _ask(
+        self, asked: Asked, body: bytes, event: str | None = None
+    ) -> Answer | None:
         """
         Ask the service.
 
+        @param event: the method that asks; the one for opens if it is not said.
         @return: what it answered, if it allows; L{None} if there is no answer, and
             that is to be allowed.
         @raise Refused: when it is refused.
@@ -176,7 +191,7 @@ class RemotePolicyHook:
                 raise undecided from error
             if self._host is not None:
                 undecided.__cause__ = error
-                self._host.failed(_EVENTS[asked], undecided)
+                self._host.failed(event or _EVENTS[asked], undecided)
             return None
         if self._failing:
             self._failing = False

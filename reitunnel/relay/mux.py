@@ -106,7 +106,7 @@ class Mux:
         # How much the session has received on the links before this one, less what
         # belongs to the handshake of this one.
         self._before = 0
-        self.patience = Patience(clock)
+        self.patience = Patience(clock, heartbeat_interval, self._look_around)
         # Whether the first answer on a link that is not the first one is still to
         # come: it may have to wait for all that is sent again. And how much had come
         # through before that link, and when there was a sign of life last.
@@ -403,6 +403,9 @@ class Mux:
         if self.journal is not None:
             self.journal.acknowledge_soon()
         self.changed()
+        self._look_around()
+
+    def _look_around(self) -> None:
         for transport in tuple(self._streams.values()):
             transport.on_heartbeat()
 

@@ -16,10 +16,19 @@ class Patience:
     links always break off at the same byte would go on for ever.
     """
 
-    def __init__(self, clock: IReactorTime) -> None:
+    def __init__(
+        self, clock: IReactorTime, every: float, meanwhile: Callable[[], None]
+    ) -> None:
+        """
+        @param every: after how many seconds of waiting C{meanwhile} is called, each
+            time.
+        """
         self._clock = clock
+        self._every = every
+        self._meanwhile = meanwhile
         self._left: float | None = None
         self._call: IDelayedCall | None = None
+        self._next: IDelayedCall | None = None
 
     @property
     def left(self) -> float:
@@ -39,18 +48,24 @@ class Patience:
         """
         wait = seconds if self._left is None else self._left
         self._call = self._clock.callLater(wait, over)
+        self._next = self._clock.callLater(self._every, self._waiting)
 
     def pause(self) -> None:
         """
         There is a link, or nobody waits any more.
         """
         self._left = self.left
-        call, self._call = self._call, None
-        if call is not None and call.active():
-            call.cancel()
+        for call in (self._call, self._next):
+            if call is not None and call.active():
+                call.cancel()
+        self._call = self._next = None
 
     def renew(self) -> None:
         """
         A link has worked: the next wait is as long as the first one.
         """
         self._left = None
+
+    def _waiting(self) -> None:
+        self._next = self._clock.callLater(self._every, self._waiting)
+        self._meanwhile()

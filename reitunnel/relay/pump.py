@@ -113,7 +113,7 @@ class _End(Protocol):
 
 def _nothing() -> None:
     """
-    The default of L{SocketEnd.on_close}.
+    The default of L{SocketEnd.on_close} and its like.
     """
 
 
@@ -124,6 +124,7 @@ class SocketEnd(_End):
 
     @ivar on_connected: told once the connection is there.
     @ivar on_lost: told when it is lost before it is joined.
+    @ivar on_gone: told when it is lost, whatever comes of the stream.
     @ivar on_close: told before it is closed in order.
     @ivar read_elsewhere: whether the kernel's pump reads from the connection.
     """
@@ -136,6 +137,7 @@ class SocketEnd(_End):
         super().__init__()
         self.on_connected = on_connected
         self.on_lost = on_lost
+        self.on_gone: Callable[[], None] = _nothing
         self.on_close: Callable[[], None] = _nothing
         self.read_elsewhere = False
 
@@ -194,6 +196,8 @@ class SocketEnd(_End):
         peer has closed it.
         """
         self.lost = True
+        gone, self.on_gone = self.on_gone, _nothing
+        gone()
         other = self.other
         if other is None:
             self.on_lost()

@@ -63,7 +63,8 @@ class StreamTransport(StreamInput):
     @ivar on_over: told the code and the reason, once, when the stream is over on
         both sides, or the session is.
     @ivar on_accepted: told when the other side accepts the stream.
-    @ivar on_heartbeat: told from time to time, while the session lives.
+    @ivar on_heartbeat: told from time to time, while the session lives, with a link or
+        without.
     """
 
     def __init__(

@@ -67,6 +67,8 @@ class Attaching:
         if objection:
             # Who has proved to be the client may know it.
             raise self._failed(objection, "the client is not let in any more")
+        if session.barred:
+            raise SessionRefused(Code.LIMIT, "the client is not let in now")
         if not session.links.takes(attach.link):
             raise SessionRefused(
                 Code.LIMIT, f"data link {attach.link} is not taken: too many, or known"

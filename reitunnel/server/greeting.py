@@ -17,6 +17,7 @@ from reitunnel.errors import (
     AuthenticationFailed,
     Code,
     CodedError,
+    Refused,
     RemoteProtocolError,
     SessionRefused,
 )
@@ -175,8 +176,47 @@ class Greeting:
         Let a session go on here.
         """
         session, binding = resuming.judge(response)
+        if not self._server.hooks.decides_client_return:
+            self._go_on(resuming, session, binding)
+            return
+        # Hooks take their own time.
+        self._stop_clock()
+        returning = watch(
+            Asking(self._server.reactor, self._return(resuming, session, binding)),
+            self._not_entered,
+        )
+        if not returning.over:
+            self._entering = returning
+
+    def _go_on(
+        self, resuming: Resuming, session: ServerSession, binding: bytes
+    ) -> None:
         self._done()
         resuming.go_on(session, self._link, self._handshake, binding)
+
+    async def _return(
+        self, resuming: Resuming, session: ServerSession, binding: bytes
+    ) -> None:
+        """
+        Ask the hooks, and let the session go on here.
+        """
+        try:
+            await resuming.ask(session, self.refuse)
+            self._entering = None
+            self._go_on(resuming, session, binding)
+        except Refused as refused:
+            self._entering = None
+            self._log.info(
+                "client {client} may not come back from {peer}: {reason}",
+                client=session.name,
+                peer=shown(self._facts.peer),
+                code=refused.code.name,
+                reason=str(refused),
+            )
+            self.refuse(refused.code, str(refused))
+        except CodedError as error:
+            self._entering = None
+            self._fail(error)
 
     def _answered(self, response: Response) -> None:
         if self._exchange is None:

@@ -4,11 +4,13 @@ The server's judgement of links on which a session wants to go on.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from reitunnel.errors import (
     AuthenticationFailed,
     Code,
+    Refused,
     RemoteProtocolError,
     SessionRefused,
 )
@@ -33,6 +35,7 @@ class Resuming:
 
     def __init__(self, server: Server, facts: ILinkFacts, resume: Resume) -> None:
         self.too_late = False
+        self._server = server
         self._facts = facts
         self._resume = resume
         self._examiner = Examiner(server, facts)
@@ -76,11 +79,32 @@ class Resuming:
             # Its client has no other link, and gets none: nobody waits for it.
             session.close(Code.AUTHENTICATION, "the client is not let in any more")
             raise self._failed(f" cannot be resumed: {objection}")
-        if not session.can_resume(resume.received):
-            raise SessionRefused(
-                Code.PROTOCOL, f"the session cannot go on from {resume.received}"
-            )
+        self._check_received(session)
         return session, binding
+
+    async def ask(
+        self, session: ServerSession, outdated: Callable[[Code, str], None]
+    ) -> None:
+        """
+        Ask the hooks, after L{judge}. What they see of the session is the new link.
+
+        @param outdated: told when nobody needs the answer any more: the session is
+            over, or its client has come back on yet another link.
+        @raise Refused: when one refuses. Unless that is passing, the session is over.
+        @raise SessionRefused: when the session is over, or cannot go on any more from
+            where the client says.
+        """
+        with session.returning(self._facts, outdated) as returning:
+            try:
+                await self._server.hooks.decide_client_return(session)
+            except Refused as refused:
+                returning.refused(refused)
+                raise
+            if session.end is not None:
+                self.too_late = True
+                raise self._failed(", to be resumed, has ended")
+            self._check_received(session)
+            returning.allowed()
 
     def go_on(
         self,
@@ -104,6 +128,13 @@ class Resuming:
         )
         link.write([handshake.resumed(Resumed(received, proof))])
         session.resume(link, self._facts, self._resume.received, handshake.heard)
+
+    def _check_received(self, session: ServerSession) -> None:
+        received = self._resume.received
+        if not session.can_resume(received):
+            raise SessionRefused(
+                Code.PROTOCOL, f"the session cannot go on from {received}"
+            )
 
     def _failed(self, detail: str) -> AuthenticationFailed:
         session = self._resume.session.hex()

@@ -57,7 +57,9 @@ class Server(Service):
     @ivar authenticator: judges clients.
     @ivar clients: those that were let in.
     @ivar stopping: whether it takes nothing new any more.
-    @ivar visitors: the streams of all clients, against C{limits.max_conns}.
+    @ivar visitors: the visitors that are connected, against C{limits.max_conns}.
+    @ivar streams: how many streams there are: one may have to wait for its client after
+        its visitor has left.
     @ivar closing_ports: the public ports that are being closed.
     @ivar descriptors: accepts no more while there are few descriptors.
     @ivar pipes: for moving bytes in the kernel.
@@ -101,6 +103,7 @@ class Server(Service):
         self.stopping = False
         self.clients = Clients(limits, self.hooks, lambda: self.stopping)
         self.visitors = Gauge("limits.max_conns", limits.max_conns)
+        self.streams = 0
         self.closing_ports = ClosingPorts()
         self.tcp_options = visitor_options_from(config)
         self._ports = LinkPorts(
@@ -232,7 +235,7 @@ class Server(Service):
         What it carries, one line for people.
         """
         clients, tunnels = len(self.sessions), len(self.tunnels)
-        return f"{clients} clients, {tunnels} tunnels, {self.visitors.used} streams"
+        return f"{clients} clients, {tunnels} tunnels, {self.streams} streams"
 
     def stop_now(self) -> None:
         """
@@ -311,12 +314,12 @@ class Server(Service):
             software=software,
         )
 
-    def visitor_gone(self) -> None:
+    def stream_over(self) -> None:
         """
         A visitor's stream is over.
         """
-        self.visitors.give()
-        if not self.visitors.used:
+        self.streams -= 1
+        if not self.streams:
             self._draining.end()
 
     # The parts.
@@ -354,7 +357,7 @@ class Server(Service):
             greeting.refuse(Code.SHUTDOWN, reason)
         for session in self.clients:
             session.drain(Code.SHUTDOWN, reason)
-        await self._draining.wait(self.visitors.used, self.config.timeouts.drain)
+        await self._draining.wait(self.streams, self.config.timeouts.drain)
         for session in self.clients:
             session.close(Code.SHUTDOWN, reason)
         await self.closing_ports.all_freed()

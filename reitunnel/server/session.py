@@ -27,6 +27,7 @@ from reitunnel.relay import (
 from reitunnel.server.carrier import AutoCarrier, DirectCarrier, MuxCarrier
 from reitunnel.server.limits import Gauge
 from reitunnel.server.links import DataLinks
+from reitunnel.server.returning import Returning
 from reitunnel.server.tunnel import PublicTunnel
 from reitunnel.wire.frames import HEADER_SIZE
 from reitunnel.wire.journal import Journal
@@ -59,6 +60,9 @@ class ServerSession:
     @ivar streams_gauge: its streams, against C{limits.max_streams_per_client}.
     @ivar mux: what carries its streams, once it has begun.
     @ivar end: how it ended, once it has.
+    @ivar on_its_way: the client that comes back, while hooks decide on that.
+    @ivar barred: whether hooks have not let it come back when it last wanted to: then
+        it gets no data links.
     @ivar on_refused: told when it is closed before it has begun, because a hook that
         is asked about it closes it.
     """
@@ -105,6 +109,8 @@ class ServerSession:
             timeouts.heartbeat_timeout,
         )
         self.end: tuple[Code, str] | None = None
+        self.on_its_way: Returning | None = None
+        self.barred = False
         self.on_refused: Callable[[], None] | None = None
         self._default_bind = default_bind
         self._opened: Opened = NOTHING_OPENED
@@ -197,6 +203,17 @@ class ServerSession:
         the client has had.
         """
         return self._begun and self.mux.can_resume(received)
+
+    def returning(
+        self, facts: ILinkFacts, outdated: Callable[[Code, str], None]
+    ) -> Returning:
+        """
+        Make the time in which hooks decide whether the client may come back.
+
+        @param facts: of the link on which it wants to.
+        @param outdated: told when nobody needs their answer any more.
+        """
+        return Returning(self, facts, outdated)
 
     def give_up_link(self) -> int:
         """
@@ -333,6 +350,8 @@ class ServerSession:
         The session is over.
         """
         self.end = (code, reason)
+        if self.on_its_way is not None:
+            self.on_its_way.give_up(Code.AUTHENTICATION, "no such session")
         self.links.close()
         self.server.clients.over(self)
         for tunnel in tuple(self._unfinished):

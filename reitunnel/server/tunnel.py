@@ -156,14 +156,14 @@ class PublicTunnel:
 
     def visit_over(self, visit: Visit, record: StreamRecord) -> None:
         """
-        A visitor is gone, and the hooks know.
+        A visitor's stream is over, and the hooks know.
         """
         self._visits.pop(visit, None)
         self.record.remove(record)
         # Last: when it was the last visitor of all, a server that stops goes on.
         self._gauge.give()
         self._session.streams_gauge.give()
-        self.server.visitor_gone()
+        self.server.stream_over()
 
     # The parts.
 
@@ -281,6 +281,7 @@ class PublicTunnel:
                 for taken in gauges[:count]:
                     taken.give()
                 return False
+        self.server.streams += 1
         return True
 
     def _tell(self, opened: Opened, code: Code, reason: str) -> None:

@@ -31,6 +31,7 @@ class Visit:
         "_end",
         "_owed",
         "_patience",
+        "_place",
         "_record",
         "_tunnel",
     )
@@ -52,6 +53,8 @@ class Visit:
         self._asking: Asking[None] | None = None
         self._patience: IDelayedCall | None = None
         self._carrier: MuxCarrier | None = None
+        self._place = True
+        end.on_gone = self._give_place
 
     def start(self) -> None:
         """
@@ -155,5 +158,15 @@ class Visit:
         hooks = self._tunnel.server.hooks
         hooks.notify_stream_close(opened, self._record, code, reason)
 
+    def _give_place(self) -> None:
+        """
+        Others may have the visitor's place on the server: its connection is gone. The
+        stream is its session's matter.
+        """
+        if self._place:
+            self._place = False
+            self._tunnel.server.visitors.give()
+
     def _done(self) -> None:
+        self._give_place()
         self._tunnel.visit_over(self, self._record)

@@ -15,6 +15,7 @@ from reitunnel.interfaces import (
     IClientHook,
     IDataHook,
     IErrorHook,
+    IReturnHook,
     IServer,
     IServerHook,
     ISession,
@@ -36,7 +37,15 @@ class RecordedEvent(NamedTuple):
     """What it was called with. Records are alive: they show how things are now."""
 
 
-@implementer(IServerHook, IClientHook, ITunnelHook, IStreamHook, IDataHook, IErrorHook)
+@implementer(
+    IServerHook,
+    IClientHook,
+    IReturnHook,
+    ITunnelHook,
+    IStreamHook,
+    IDataHook,
+    IErrorHook,
+)
 class RecordingHook:
     """
     Allows everything, and records it: as it was told, and as lines for people, which
@@ -142,6 +151,17 @@ class RecordingHook:
             if ITunnel.providedBy(tunnel) and ITunnel(tunnel).session is client:
                 self.mistakes.append("client-: a tunnel is open")
         self._ended(f"client-{self._which(client)} {_end(code, reason)}", client)
+
+    # IReturnHook.
+
+    def on_client_return(self, client: ISession) -> Decision:
+        """
+        Record it, and allow it.
+        """
+        self._record("on_client_return", client)
+        if client not in self._open:
+            self.mistakes.append("a client that is not there comes back")
+        return None
 
     # ITunnelHook.
 

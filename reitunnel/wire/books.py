@@ -122,7 +122,9 @@ class SessionBooks:
         self._promised = 0
         self._unanswered = 0
         self._tunnels_held = 0
-        self._control: list[bytes] = []
+        # By numbers that are never used again, in their order.
+        self._control: dict[int, bytes] = {}
+        self._control_count = 0
         self._control_size = 0
         self._scheduler = FairScheduler(limits.chunk)
 
@@ -159,13 +161,32 @@ class SessionBooks:
         return self._unanswered > self.limits.max_streams + UNANSWERED_BEYOND
 
     def _take_control(self, pieces: list[Buffer]) -> None:
-        pieces.extend(self._control)
+        pieces.extend(self._control.values())
         self._control.clear()
         self._control_size = 0
 
-    def _send(self, frame: bytes) -> None:
-        self._control.append(frame)
+    def _send(self, frame: bytes) -> int:
+        """
+        Have a frame sent.
+
+        @return: what L{_take_back} knows it by.
+        """
+        self._control_count += 1
+        self._control[self._control_count] = frame
         self._control_size += len(frame)
+        return self._control_count
+
+    def _take_back(self, number: int) -> bool:
+        """
+        Do not send a frame after all.
+
+        @return: whether it was not too late for that.
+        """
+        frame = self._control.pop(number, None)
+        if frame is None:
+            return False
+        self._control_size -= len(frame)
+        return True
 
     def _check_role(self, kind: FrameKind) -> None:
         if self.role not in SENDERS[kind]:

@@ -51,6 +51,16 @@ class FairScheduler:
             stream.deficit = self.quantum
             self._fresh.append(stream)
 
+    def forget(self, stream: Stream) -> None:
+        """
+        Let go of a stream at once. Without it, one that has nothing to send is let go
+        of when its turn comes.
+        """
+        if stream.listed:
+            stream.listed = False
+            line = self._fresh if stream in self._fresh else self._old
+            line.remove(stream)
+
     def pick(self) -> Stream | None:
         """
         Choose the stream whose turn it is; it may send C{stream.deficit} bytes.

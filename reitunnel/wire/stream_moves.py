@@ -61,7 +61,7 @@ class StreamMoves(SessionBooks):
         opened = messages.StreamOpen(tunnel, window, host, port)
         frame = encode_message(FrameKind.STREAM_OPEN, opened, number)
         self._add(stream, owner)
-        self._send(frame)
+        stream.opening = self._send(frame)
         return stream
 
     def accept_stream(self, stream: Stream) -> None:
@@ -176,7 +176,8 @@ class StreamMoves(SessionBooks):
     def reset(self, stream: Stream, code: Code, reason: str = "") -> None:
         """
         Abort a stream. On one that this side has ended already this does
-        nothing.
+        nothing. If the peer has not been told of it yet, it never is, and the stream
+        is over.
         """
         if stream.local is not Half.ENDED:
             self._say_reset(stream, code, reason)
@@ -332,8 +333,13 @@ class StreamMoves(SessionBooks):
         stream.local_code = code if code is not Code.NONE else Code.ABORTED
         stream.local_reason = clip(reason)
         stream.drop_queue()
-        ended = messages.Ended(stream.local_code, stream.local_reason)
-        self._send(encode_message(FrameKind.STREAM_RESET, ended, stream.number))
+        if stream.opener and self._take_back(stream.opening):
+            # Nobody owes an answer for what was never said.
+            stream.hear(FrameKind.STREAM_RESET)
+            self._scheduler.forget(stream)
+        else:
+            ended = messages.Ended(stream.local_code, stream.local_reason)
+            self._send(encode_message(FrameKind.STREAM_RESET, ended, stream.number))
         self._local_end(stream)
 
     def _say_eof(self, stream: Stream, frame: bytes) -> None:

@@ -74,6 +74,7 @@ class Stream:
     @ivar number: the stream's number.
     @ivar tunnel: the number of its tunnel.
     @ivar opener: whether this side opened it.
+    @ivar opening: the session's own number of the C{STREAM_OPEN} that this side says.
     @ivar local: what this side has said.
     @ivar remote: what the peer has said.
     @ivar send_credit: bytes that this side may still send.
@@ -104,6 +105,7 @@ class Stream:
         "local_reason",
         "number",
         "opener",
+        "opening",
         "peer_finished",
         "queue",
         "queued",
@@ -125,6 +127,7 @@ class Stream:
         self.number = number
         self.tunnel = tunnel
         self.opener = opener
+        self.opening = 0
         self.local = Half.OPEN if opener else Half.PENDING
         self.remote = Half.PENDING if opener else Half.OPEN
         self.send_credit = send_credit

@@ -21,6 +21,7 @@ from reitunnel.interfaces import (
     IDataHook,
     IErrorHook,
     ILinkFacts,
+    IReturnHook,
     IServer,
     IServerHook,
     ISession,
@@ -157,7 +158,15 @@ def allow() -> Decision:
     return None
 
 
-@implementer(IServerHook, IClientHook, ITunnelHook, IStreamHook, IDataHook, IErrorHook)
+@implementer(
+    IServerHook,
+    IClientHook,
+    IReturnHook,
+    ITunnelHook,
+    IStreamHook,
+    IDataHook,
+    IErrorHook,
+)
 class RecordingHook:
     """
     Writes every call down, in a list that several hooks may share.
@@ -191,6 +200,10 @@ class RecordingHook:
 
     def on_client_disconnect(self, client: ISession, code: Code, reason: str) -> None:
         self.calls.append((self.label, "on_client_disconnect", client, code, reason))
+
+    def on_client_return(self, client: ISession) -> Decision:
+        self.calls.append((self.label, "on_client_return", client))
+        return self._decide()
 
     def on_tunnel_open(self, tunnel: ITunnel) -> Decision:
         self.calls.append((self.label, "on_tunnel_open", tunnel))

@@ -21,7 +21,7 @@ from reitunnel.hooks.addresses import (
     AddressLists,
     AddressOptions,
 )
-from reitunnel.interfaces import IClientHook, IStreamHook
+from reitunnel.interfaces import IClientHook, IReturnHook, IStreamHook
 from tests.hooks.building import built
 from tests.hooks.fakes import FakeFacts, FakeSession, FakeStream
 
@@ -111,9 +111,12 @@ class ListTests(SynchronousTestCase):
     def test_only_what_is_needed(self) -> None:
         lists = AddressLists(deny=("192.0.2.1",))
         cases: tuple[tuple[AddressOptions, set[type[Interface]]], ...] = (
-            (AddressOptions(clients=lists), {IClientHook}),
+            (AddressOptions(clients=lists), {IClientHook, IReturnHook}),
             (AddressOptions(visitors=lists), {IStreamHook}),
-            (AddressOptions(clients=lists, visitors=lists), {IClientHook, IStreamHook}),
+            (
+                AddressOptions(clients=lists, visitors=lists),
+                {IClientHook, IReturnHook, IStreamHook},
+            ),
         )
         for options, faces in cases:
             hook = AddressHook(options)

@@ -33,6 +33,7 @@ from reitunnel.interfaces import (
     IClientHook,
     IErrorHook,
     IReactorHook,
+    IReturnHook,
     IStreamHook,
     ITunnelHook,
 )
@@ -280,7 +281,11 @@ class OptionTests(BlockCase):
         return built(BlockHookFactory(), **table)
 
     def test_only_what_is_needed(self) -> None:
-        both: set[type[Interface]] = {IReactorHook, IClientHook}
+        both: set[type[Interface]] = {
+            IReactorHook,
+            IClientHook,
+            IReturnHook,
+        }
         cases: tuple[tuple[dict[str, Any], set[type[Interface]]], ...] = (
             ({}, {IErrorHook, ITunnelHook, IStreamHook}),
             ({"visitors": False}, {IErrorHook, ITunnelHook}),

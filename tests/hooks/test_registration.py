@@ -17,6 +17,7 @@ from reitunnel.interfaces import (
     IDataHook,
     IErrorHook,
     ILinkFacts,
+    IReturnHook,
     IServer,
     IServerHook,
     ISession,
@@ -39,6 +40,7 @@ from tests.hooks.fakes import (
 HOOK_INTERFACES = [
     IServerHook,
     IClientHook,
+    IReturnHook,
     ITunnelHook,
     IStreamHook,
     IDataHook,

@@ -35,6 +35,7 @@ from reitunnel.interfaces import (
     IClientHook,
     IHookFactory,
     IReactorHook,
+    IReturnHook,
     IStreamHook,
     ITunnel,
     ITunnelHook,
@@ -80,6 +81,7 @@ class InterfaceTests(PolicyCase):
     def test_all(self) -> None:
         for interface in (
             IClientHook,
+            IReturnHook,
             ITunnelHook,
             IStreamHook,
             IBackgroundHook,
@@ -91,6 +93,7 @@ class InterfaceTests(PolicyCase):
         hook = self.make(ask=("tunnel",))
         self.assertTrue(ITunnelHook.providedBy(hook))
         self.assertFalse(IClientHook.providedBy(hook))
+        self.assertFalse(IReturnHook.providedBy(hook))
         self.assertFalse(IStreamHook.providedBy(hook))
 
     def test_not_in_threads(self) -> None:
@@ -158,6 +161,24 @@ class DecisionTests(PolicyCase):
             failed,
         )
         self.assertEqual("policy service http://localhost:1 answers", well)
+
+    def test_client_that_comes_back(self) -> None:
+        """
+        The service is asked the same.
+        """
+        for answer, passing in (
+            ({"decision": "refuse"}, False),
+            ({"decision": "what"}, True),
+            (None, True),
+        ):
+            asking = Deferred.fromCoroutine(self.hook.on_client_return(FakeSession()))
+            self.assertNoResult(asking)
+            if answer is None:
+                self.poster.fail()
+            else:
+                self.poster.answer(answer)
+            refused: Any = self.failureResultOf(asking, Refused).value
+            self.assertEqual(passing, refused.passing)
 
     def test_no_answer_is_a_failure(self) -> None:
         """

@@ -104,7 +104,7 @@ class CountTests(StatisticsTestCase):
         self.manager.register(ErrorRecorder(), name="b")
         self.manager.register(RecordingHook(), name="a")
         names = [each.hook for each in self.manager.statistics()]
-        self.assertEqual(["b", *["a"] * 11], names)
+        self.assertEqual(["b", *["a"] * 12], names)
 
     def test_unregistered(self) -> None:
         hook = ErrorRecorder()
@@ -159,7 +159,10 @@ class CountTests(StatisticsTestCase):
         self.assertEqual([], self.lines(lambda: decide(2.5)))
         self.assertEqual(
             [
-                "hook it is slow: it took 3 s for on_stream_open; after 5 s that is a refusal"
+                (
+                    "hook it is slow: it took 3 s for on_stream_open; after 5 s that is a "
+                    "refusal"
+                )
             ],
             self.lines(lambda: decide(3)),
         )

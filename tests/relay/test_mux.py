@@ -8,6 +8,7 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from reitunnel.errors import Code
 from reitunnel.relay import StreamTransport
+from reitunnel.relay.link import NOBODY
 from reitunnel.wire.frames import FrameKind, encode_frame
 from reitunnel.wire.messages import Ended, TunnelEnded, encode_message
 from reitunnel.wire.session import SessionLimits
@@ -331,10 +332,13 @@ class UnansweredTests(MuxTests):
         """
         A peer that never says the last word would fill the memory.
         """
-        self.client.transport.pauseProducing()
+        self.client.mux.link.receiver = NOBODY
         for _ in range(4 + 1024 + 1):
             number = self.server.session.reserve_number()
-            self.server.mux.open_stream(TUNNEL, THERE, HERE, number).abortConnection()
+            stream = self.server.mux.open_stream(TUNNEL, THERE, HERE, number)
+            self.rig.turn()
+            stream.abortConnection()
+            self.rig.turn()
         self.rig.clock.advance(9)
         self.assertEqual([], self.server.told("mux_lost"))
         self.rig.clock.advance(1)

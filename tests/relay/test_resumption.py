@@ -70,6 +70,25 @@ class LostLinkTests(Case):
         self.assertEqual(b"lost " * 1000, self.target.received)
         self.assertEqual(b"found " * 1000, self.visitor.received)
 
+    def test_looks_around_meanwhile(self) -> None:
+        """
+        Connections that are not read from are looked at while there is no link too.
+        """
+        looks: list[float] = []
+        stream, _ = self.rig.open_stream()
+        stream.on_heartbeat = lambda: looks.append(self.rig.clock.seconds())
+        self.rig.cut()
+        looks.clear()
+        begun = self.rig.clock.seconds()
+        for _ in range(35):
+            self.rig.clock.advance(1)
+        self.assertEqual([begun + 10, begun + 20, begun + 30], looks)
+        self.rig.relink()
+        self.rig.settle()
+        looks.clear()
+        self.rig.clock.advance(5)
+        self.assertEqual([], looks)
+
     def test_half_a_frame(self) -> None:
         """
         A frame of which some has come goes on with the next byte.

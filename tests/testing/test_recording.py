@@ -16,6 +16,7 @@ from reitunnel.interfaces import (
     IClientHook,
     IDataHook,
     IErrorHook,
+    IReturnHook,
     IServerHook,
     ISession,
     IStream,
@@ -30,6 +31,7 @@ class RecordTests(SynchronousTestCase):
         for interface in (
             IServerHook,
             IClientHook,
+            IReturnHook,
             ITunnelHook,
             IStreamHook,
             IDataHook,

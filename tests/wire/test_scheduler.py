@@ -252,6 +252,26 @@ class CreditTests(SynchronousTestCase):
         stream.eof_queued = False
         self.assertIsNone(line.scheduler.pick())
 
+    def test_forgotten(self) -> None:
+        """
+        What is forgotten is not kept until its turn comes, fresh or not, and can come
+        again.
+        """
+        line = Line()
+        fresh, old, stays = line.stream(5000), line.stream(9000), line.stream(5000)
+        line.run(4 * QUANTUM)
+        again = line.stream(5000)
+        for stream in (fresh, old, again, line.stream()):
+            stream.drop_queue()
+            line.scheduler.forget(stream)
+            self.assertFalse(stream.listed)
+        self.assertIs(stays, line.scheduler.pick())
+        line.queue(again, 500)
+        line.turns.clear()
+        line.run(1 << 30)
+        self.assertEqual({stays, again}, set(line.turns))
+        self.assertFalse(line.scheduler)
+
     def test_reset_while_it_waits(self) -> None:
         line = Line()
         gone, stays = line.stream(5000), line.stream(5000)

@@ -68,7 +68,9 @@ class UnansweredTests(SessionTestCase):
     def test_client(self) -> None:
         session = self.server.session
         while not session.peer_overdue:
-            session.reset(session.open_stream(1, "", 0), Code.ABORTED)
+            stream = session.open_stream(1, "", 0)
+            session.data_to_send(0)
+            session.reset(stream, Code.ABORTED)
             session.data_to_send(0)
         self.assertEqual(10 + 1024 + 1, len(session.streams))
 

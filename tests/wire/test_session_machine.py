@@ -174,6 +174,7 @@ class SessionMachine(RuleBasedStateMachine):
         self.trips: dict[Stream, Trip] = {}
         self.all_trips: list[Trip] = []
         self.coming: dict[int, deque[Trip]] = {}
+        self.unsaid: list[Trip] = []
         self.tunnels: dict[Peer, set[int]] = {peer: set() for peer in self.peers.both}
         self.requested: list[int] = []
         self.promised_tunnels: set[int] = set()
@@ -255,6 +256,7 @@ class SessionMachine(RuleBasedStateMachine):
             trip.into[peer] = Way(2 * self.serial + index)
         self.trips[stream] = trip
         self.all_trips.append(trip)
+        self.unsaid.append(trip)
         self.coming.setdefault(stream.number, deque()).append(trip)
 
     @precondition(lambda self: self.known(_pending))
@@ -361,7 +363,7 @@ class SessionMachine(RuleBasedStateMachine):
     @rule(side=sides, budget=st.sampled_from([0, 1, 2000, 1 << 20]))
     def send(self, side: str, budget: int) -> None:
         peer = self.peer(side)
-        self.peers.send(peer, budget)
+        self.send_from(peer, budget)
         assert not peer.session.control_queued
         self.take_events(peer)
 
@@ -377,10 +379,18 @@ class SessionMachine(RuleBasedStateMachine):
         Carry once both ways.
         """
         for peer in self.peers.both:
-            self.peers.send(peer)
+            self.send_from(peer)
         for peer in self.peers.both:
             peer.read(len(peer.arriving))
             self.take_events(peer)
+
+    def send_from(self, peer: Peer, budget: int = 1 << 20) -> None:
+        """
+        Put what a side wants to send on its way: what is no data, all of it.
+        """
+        self.peers.send(peer, budget)
+        if peer is self.server:
+            self.unsaid.clear()
 
     # Three times as likely as another move, or little would get anywhere.
     exchange = rule()(_exchange)
@@ -478,6 +488,12 @@ class SessionMachine(RuleBasedStateMachine):
         assert peer not in trip.ends, "over twice"
         assert stream.over
         trip.ends[peer] = end = stream.end
+        if trip in self.unsaid:
+            # The client has not been told of it, and never is.
+            self.unsaid.remove(trip)
+            assert trip.said or trip.heard, "over, and nobody has said so"
+            self.coming[stream.number].remove(trip)
+            trip.ends[self.client] = end
         assert len(set(trip.ends.values())) == 1, trip.ends
         if end[0] is Code.NONE:
             assert not trip.said
@@ -552,6 +568,7 @@ class SessionMachine(RuleBasedStateMachine):
         """
         Carry everything, until both sides wait for their owners.
         """
+        self.send_from(self.server)
         self.peers.settle()
         for peer in self.peers.both:
             self.take_events(peer)

@@ -47,6 +47,41 @@ class StreamOpeningTests(SessionTestCase):
         self.peers.settle()
         self.assertEqual([StreamAccepted(stream)], self.server.events())
 
+    def test_given_up_before_it_goes_out(self) -> None:
+        """
+        The peer never hears of it, and owes no answer.
+        """
+        session = self.server.session
+        session.ping(PING)
+        first = session.open_stream(1, "198.51.100.7", 40000)
+        queued = session.control_queued
+        second = session.open_stream(1, "198.51.100.8", 40000)
+        session.send(second, b"hello")
+        session.send_eof(second)
+        session.reset(second, Code.ABORTED, "the visitor left")
+        self.assertEqual([StreamOver(second)], self.server.events())
+        self.assertEqual((Code.ABORTED, "the visitor left"), second.end)
+        self.assertEqual(queued, session.control_queued)
+        self.assertEqual(
+            [(FrameKind.PING, 0), (FrameKind.STREAM_OPEN, first.number)],
+            [frame[:2] for frame in sent(self.server)],
+        )
+        session.reset(first, Code.ABORTED)
+        self.assertEqual([], self.server.events())
+        self.assertEqual([FrameKind.STREAM_RESET], kinds(self.server))
+
+    def test_closed_with_its_tunnel_before_it_goes_out(self) -> None:
+        session = self.server.session
+        stream = session.open_stream(1, "198.51.100.7", 40000)
+        session.close_tunnel(1, Code.CLOSED, "that is all")
+        self.assertEqual(
+            [StreamReset(stream, Code.CLOSED, "that is all"), StreamOver(stream)],
+            self.server.events(),
+        )
+        self.assertEqual([FrameKind.TUNNEL_CLOSE], kinds(self.server))
+        self.peers.settle()
+        self.check_nothing_left()
+
     def test_refused(self) -> None:
         mine, theirs = self.peers.offer_stream()
         self.client.session.reset(mine, Code.TARGET_REFUSED, "refused")
