@@ -18,7 +18,7 @@ from reitunnel.hooks.decisions import Strategy
 from reitunnel.hooks.holding import AggregatingHook, SampledHook
 from reitunnel.hooks.manager import HookManager
 from reitunnel.hooks.off_thread import AsyncHook
-from reitunnel.hooks.options import FilePath
+from reitunnel.hooks.options import FilePath, OwnFilePath
 from reitunnel.hooks.plugins import HookPlugins, find_hook_plugins, load_hook_factories
 from reitunnel.hooks.reports import CallWatcher
 from reitunnel.hooks.statistics import HookStatistics
@@ -43,6 +43,7 @@ __all__ = [
     "HookWrapper",
     "Opened",
     "Owed",
+    "OwnFilePath",
     "SampledHook",
     "Strategy",
     "Threads",

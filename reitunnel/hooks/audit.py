@@ -20,7 +20,7 @@ from reitunnel.hooks.audit_chain import BrokenRecord
 from reitunnel.hooks.audit_file import AuditFile, Fsync
 from reitunnel.hooks.audit_writer import AuditPen, AuditTerms, AuditWriter
 from reitunnel.hooks.facts import session_facts, shown, stream_facts, tunnel_facts
-from reitunnel.hooks.options import FilePath
+from reitunnel.hooks.options import OwnFilePath
 from reitunnel.hooks.threads import Threads
 from reitunnel.interfaces import (
     Decision,
@@ -70,7 +70,7 @@ class AuditOptions(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
         recorded.
     """
 
-    file: FilePath
+    file: OwnFilePath
     events: Annotated[tuple[Audited, ...], Meta(min_length=1)] = get_args(Audited)
     max_size: Annotated[int, Meta(ge=4096, le=1 << 40)] = 100 << 20
     keep: Annotated[int, Meta(ge=0, le=1_000_000)] = 0

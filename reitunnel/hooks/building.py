@@ -5,11 +5,13 @@ of it, and then built.
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Container, Mapping, Sequence
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any, Final
 
+from msgspec import Struct
 from twisted.internet.interfaces import IReactorCore
 from twisted.logger import Logger, LogLevel
 
@@ -18,7 +20,7 @@ from reitunnel.config.wording import join, shown
 from reitunnel.errors import ConfigError, ConfigMistake, InvalidHook
 from reitunnel.hooks.calls import CALL_FAILURES, verify_hook
 from reitunnel.hooks.combining import CombinedHook
-from reitunnel.hooks.options import read_options
+from reitunnel.hooks.options import own_files, read_options
 from reitunnel.hooks.plugins import (
     COMBINED,
     NAME_KEY,
@@ -71,10 +73,11 @@ def build_hooks(
     @return: the hooks, in the order of the tables.
     @raise ConfigError: with every mistake in them.
     """
+    some = len(kept) < len(tables)
     if factories is None:
-        factories = load_hook_factories() if len(kept) < len(tables) else {}
+        factories = load_hook_factories() if some else {}
     reader = _TableReader(factories, directory)
-    plans = reader.plans(tables, _HOOKS_KEY, kept)
+    plans = reader.plans(tables, _HOOKS_KEY, kept) if some else {}
     if reader.mistakes:
         raise ConfigError(reader.mistakes)
     hooks = dict(kept)
@@ -156,6 +159,7 @@ class _TableReader:
         """
         self.mistakes: list[ConfigMistake] = []
         self._directory = directory
+        self._files: dict[str, str] = {}
         self._factories = factories
 
     def plans(
@@ -170,12 +174,16 @@ class _TableReader:
         @param kept: the numbers of those to leave out.
         @return: by the numbers of the tables, those that can be read.
         """
+        # Those that are kept are read too: two must not have the same file.
         found = {
             index: self._plan(table, f"{path}[{index}]")
             for index, table in enumerate(tables)
-            if index not in kept
         }
-        return {index: plan for index, plan in found.items() if plan is not None}
+        return {
+            index: plan
+            for index, plan in found.items()
+            if plan is not None and index not in kept
+        }
 
     def _plan(self, table: Mapping[str, Any], path: str) -> _Plan | None:
         given = dict(table)
@@ -196,7 +204,16 @@ class _TableReader:
         options = read_options(
             factory.options, given, path, self.mistakes, self._directory
         )
+        if options is not None:
+            self._see_whose_files(options, path)
         return lambda reactor: _build(factory, options, reactor, path)
+
+    def _see_whose_files(self, options: Struct, path: str) -> None:
+        for key, file in own_files(options):
+            place = join(path, key)
+            other = self._files.setdefault(os.path.realpath(file), place)
+            if other != place:
+                self._note(place, f"{other} is the same file")
 
     def _choose(self, name: object, path: str) -> IHookFactory | None:
         known = ", ".join(self._factories) or "none"

@@ -16,7 +16,7 @@ from reitunnel.errors import Code
 from reitunnel.hooks.facts import shown
 from reitunnel.hooks.metric_rows import OTHER, Durations, Kinds, Row, Rows
 from reitunnel.hooks.metrics_export import Exporter
-from reitunnel.hooks.options import FilePath
+from reitunnel.hooks.options import OwnFilePath
 from reitunnel.interfaces import (
     IBackgroundHook,
     IClientHook,
@@ -49,7 +49,7 @@ class MetricsOptions(Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
 
     max_tunnels: Annotated[int, Meta(ge=1, le=100_000)] = 1000
     max_clients: Annotated[int, Meta(ge=1, le=100_000)] = 1000
-    file: FilePath | None = None
+    file: OwnFilePath | None = None
     log: bool = False
     interval: Annotated[float, Meta(ge=1.0, le=86_400.0)] = 60.0
 

@@ -10,7 +10,7 @@ the configuration.
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Annotated, Any, Final
 
@@ -27,6 +27,7 @@ _FIELD = re.compile(r"(?P<what>unknown|missing required) field `(?P<key>.*)`\Z")
 
 
 _PATH: Final = "path"
+_OWN: Final = "own"
 
 FilePath = Annotated[str, msgspec.Meta(min_length=1, extra={_PATH: True})]
 """
@@ -34,6 +35,31 @@ The type of an option that is the path of a file: as elsewhere in the configurat
 is relative to the directory of the file that it stands in, and C{~} is the home
 directory. The options of a hook have it as an absolute path.
 """
+
+OwnFilePath = Annotated[
+    str, msgspec.Meta(min_length=1, extra={_PATH: True, _OWN: True})
+]
+"""
+The same, of a file that the hook writes: no other hook of the configuration may have
+it.
+"""
+
+
+def own_files(options: msgspec.Struct) -> Iterator[tuple[str, str]]:
+    """
+    Find the options that are an L{OwnFilePath}.
+
+    @return: the key and the path of each.
+    """
+    info = inspect.type_info(type(options))
+    assert isinstance(info, inspect.StructType)
+    for field in info.fields:
+        kinds = getattr(field.type, "types", (field.type,))
+        value = getattr(options, field.name)
+        if isinstance(value, str) and any(
+            (getattr(kind, "extra", None) or {}).get(_OWN) for kind in kinds
+        ):
+            yield field.encode_name, value
 
 
 def read_options(

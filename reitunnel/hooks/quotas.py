@@ -19,7 +19,7 @@ from zope.interface import Interface, directlyProvides, implementer
 
 from reitunnel.errors import Code, QuotaFileError, Refused
 from reitunnel.hooks.client_rules import ClientGroup, ClientRules
-from reitunnel.hooks.options import FilePath
+from reitunnel.hooks.options import OwnFilePath
 from reitunnel.hooks.threads import Threads, WorkerThreads
 from reitunnel.hooks.usage import Usage, UsageBook, check_writable, read_usage
 from reitunnel.hooks.usage_saving import UsageSaving
@@ -75,7 +75,7 @@ class QuotaOptions(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
     """
 
     rules: Annotated[tuple[QuotaRule, ...], Meta(min_length=1)]
-    file: FilePath | None = None
+    file: OwnFilePath | None = None
     save_interval: Annotated[float, Meta(ge=1, le=3600)] = 60.0
 
 

@@ -13,12 +13,13 @@ from twisted.internet.testing import MemoryReactorClock
 from twisted.trial.unittest import SynchronousTestCase
 from zope.interface import implementer
 
-from reitunnel import load_client_config, load_server_config
+from reitunnel import ConfigError, load_client_config, load_server_config
 from reitunnel.config import HookSettings
 from reitunnel.hooks import (
     BaseHook,
     ConfiguredHooks,
     FilePath,
+    OwnFilePath,
     build_hooks,
     load_hook_factories,
 )
@@ -34,6 +35,7 @@ class Inner(Struct):
 class Options(Struct, kw_only=True):
     file: FilePath
     other: FilePath | None = None
+    log: OwnFilePath | None = None
     name_of: str = "name"
     inner: Inner | None = None
 
@@ -99,6 +101,40 @@ class PathTests(SynchronousTestCase):
         [hook] = hooks.built
         path = str(Path.cwd() / "metrics.jsonl")
         self.assertEqual(path, hook._options.file)  # type: ignore[attr-defined]
+
+
+class SameFileTests(SynchronousTestCase):
+    """
+    A file that a hook writes is its own: two would write over each other.
+    """
+
+    def mistake(self, *tables: dict[str, Any], kept: dict[int, object]) -> str:
+        error = self.assertRaises(
+            ConfigError,
+            build_hooks,
+            tables,
+            MemoryReactorClock(),
+            factories={"paths": PathFactory()},
+            directory=Path("/etc/reitunnel"),
+            kept=kept,
+        )
+        return str(error)
+
+    def test_same(self) -> None:
+        first = {"name": "paths", "file": "a", "log": "/etc/reitunnel/a"}
+        other = {"name": "paths", "file": "a", "log": "b"}
+        second = {"name": "paths", "file": "b", "log": "./a"}
+        states: list[dict[int, object]] = [{}, {0: BaseHook()}]
+        for kept in states:
+            self.assertEqual(
+                "hooks[2].log: hooks[0].log is the same file",
+                self.mistake(first, other, second, kept=kept),
+            )
+        combined = {"name": "combined", "hooks": [second]}
+        self.assertEqual(
+            "hooks[1].hooks[0].log: hooks[0].log is the same file",
+            self.mistake(first, combined, kept={}),
+        )
 
 
 class FileTests(SynchronousTestCase):
