@@ -102,6 +102,7 @@ class Rate:
         "_due",
         "_forget",
         "_members",
+        "_newest",
         "_price",
         "_queue",
         "_seconds",
@@ -126,7 +127,8 @@ class Rate:
         self._price = 1 / rate
         self._burst = burst
         self._forget = forget
-        self._due = clock.seconds() - burst
+        self._newest = clock.seconds()
+        self._due = self._newest - burst
         self._queue: deque[Place] = deque()
         self._members = 0
         self._timer: IDelayedCall | None = None
@@ -138,7 +140,11 @@ class Rate:
         for each few bytes would pass the rate otherwise.
         """
         self._members += 1
-        if self._due > self._seconds():
+        now = self._seconds()
+        if now < self._newest:
+            self._set_back(now)
+        self._newest = now
+        if self._due > now:
             self._hold(place)
             self._wait()
 
@@ -158,6 +164,9 @@ class Rate:
         A flow has moved bytes.
         """
         now = self._seconds()
+        if now < self._newest:
+            self._set_back(now)
+        self._newest = now
         due = self._due
         if due < now - self._burst:
             due = now - self._burst
@@ -180,6 +189,18 @@ class Rate:
         queue, self._queue = self._queue, deque()
         for place in queue:
             self._release(place)
+
+    def _set_back(self, now: float) -> None:
+        """
+        The clock was set back: what is due goes back with it.
+        """
+        back = self._newest - now
+        self._due -= back
+        for place in self._queue:
+            place.due -= back
+        self._newest = now
+        # The timer goes by the clock as it was.
+        self._wait()
 
     def _hold(self, place: Place) -> None:
         place.due = self._due

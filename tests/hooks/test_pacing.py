@@ -61,6 +61,19 @@ class RateTests(SynchronousTestCase):
     def assert_near(self, expected: float, actual: float, part: float = 0.01) -> None:
         self.assertApproximates(expected, actual, expected * part)
 
+    def test_clock_is_set_back(self) -> None:
+        """
+        Nobody waits for the time that the clock was set back by, once anything moves or
+        comes.
+        """
+        self.clock.advance(10_000)
+        rate = self.make()
+        streams = [Stream(rate), Stream(rate)]
+        self.run_for(1, *streams)
+        self.clock.rightNow -= 3600
+        streams.append(Stream(rate))
+        self.assertLess(abs(self.run_for(2, *streams) - 2 * RATE), 0.15 * RATE)
+
     def test_one(self) -> None:
         """
         After the burst it moves at the rate.
