@@ -18,7 +18,7 @@ from twisted.logger import Logger, LogLevel
 from reitunnel.config import HookSettings
 from reitunnel.config.wording import join, shown
 from reitunnel.errors import ConfigError, ConfigMistake, InvalidHook
-from reitunnel.hooks.calls import CALL_FAILURES, verify_hook
+from reitunnel.hooks.calls import fault, verify_hook
 from reitunnel.hooks.combining import CombinedHook
 from reitunnel.hooks.options import own_files, read_options
 from reitunnel.hooks.plugins import (
@@ -211,7 +211,12 @@ class _TableReader:
     def _see_whose_files(self, options: Struct, path: str) -> None:
         for key, file in own_files(options):
             place = join(path, key)
-            other = self._files.setdefault(os.path.realpath(file), place)
+            try:
+                real = os.path.realpath(file)
+            except ValueError:
+                self._note(place, f"no file has such a name: {file!r}")
+                continue
+            other = self._files.setdefault(real, place)
             if other != place:
                 self._note(place, f"{other} is the same file")
 
@@ -274,13 +279,15 @@ def _build(
         raise _CannotBuild(path, message) from error
     except ValueError as error:
         raise _CannotBuild(path, one_line(error)) from error
-    except CALL_FAILURES as error:
+    except BaseException as error:
+        fault(error)
         # The user gets one line. Where a plugin fell over is for its author.
         _log.failure(
             "hook plugin {plugin} failed",
             plugin=origin(factory),
             level=LogLevel.debug,
         )
-        message = one_line(ValueError(f"{type(error).__name__}: {error}"))
+        said = f": {error}" if str(error) else ""
+        message = one_line(ValueError(f"{type(error).__name__}{said}"))
         raise _CannotBuild(path, message) from error
     return hook

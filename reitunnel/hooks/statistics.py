@@ -61,7 +61,7 @@ class Tally:
         "seconds",
         "waited",
         "warned",
-        "warned_of_wait",
+        "warned_late",
     )
 
     def __init__(self, hook: str, event: str) -> None:
@@ -77,7 +77,7 @@ class Tally:
         self.drops = 0
         self.counter: Callable[[], int] | None = None
         self.warned = False
-        self.warned_of_wait = False
+        self.warned_late = False
 
     def snapshot(self) -> HookStatistics:
         """

@@ -184,7 +184,8 @@ class OptionsTests(AuditCase):
         What no file can be called is found before anything begins.
         """
         self.assertEqual(
-            "hooks[0]: no file has such a name: '/a\\x00b'", self.mistake(file="/a\0b")
+            "hooks[0].file: no file has such a name: '/a\\x00b'",
+            self.mistake(file="/a\0b"),
         )
 
 
