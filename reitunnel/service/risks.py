@@ -5,10 +5,10 @@ What a configuration without mistakes risks.
 from __future__ import annotations
 
 import stat
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from datetime import datetime, timedelta
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 from cryptography.x509 import Certificate
 
@@ -24,9 +24,12 @@ from reitunnel.config import (
     parse_monitor_address,
 )
 from reitunnel.config.wording import number
+from reitunnel.hooks.plugins import COMBINED
 from reitunnel.service.advice import Advice, risk
 from reitunnel.transports.pem import load_authorities, load_credentials, pem_files
 
+_OF_SERVERS: Final = frozenset({"addresses", "auth", "block", "quota", "rate"})
+"""The hooks that are of no good use to a client (docs/hooks.md says so of each)."""
 SOON: Final = timedelta(days=14)
 """A certificate that expires within this is mentioned."""
 
@@ -90,6 +93,25 @@ def client_risks(config: ClientConfig, now: datetime) -> Iterator[Advice]:
     if config.pem is not None:
         certificate = load_credentials(config.pem).certificate
         yield from _dates("pem", config.pem, certificate, now)
+    yield from _hooks_of_servers([table.table() for table in config.hooks])
+
+
+def _hooks_of_servers(
+    tables: Iterable[Mapping[str, Any]], inside: str = ""
+) -> Iterator[Advice]:
+    """
+    @param inside: the path of the table that these stand in.
+    """
+    for index, table in enumerate(tables):
+        path, name = f"{inside}hooks[{index}]", table["name"]
+        if name in _OF_SERVERS:
+            yield risk(
+                f"{path}.name",
+                f'"{name}" is for servers: on a client it judges what the server has '
+                "judged, and its own server",
+            )
+        elif name == COMBINED:
+            yield from _hooks_of_servers(table["hooks"], f"{path}.")
 
 
 def _common(

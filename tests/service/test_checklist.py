@@ -291,6 +291,19 @@ class HintTests(ChecklistTestCase):
             [advice] = self.hook_hints({"wrap": wrap})
             self.assertEqual(key, advice.key)
 
+    def test_hooks_of_servers(self) -> None:
+        """
+        A client has no use for a hook that is for servers.
+        """
+        start = f'server = "tls://h:1"\ntoken_file = "token"\n{self.TUNNEL}'
+        hooks = '[[hooks]]\nname = "logging"\n[[hooks]]\nname = "block"\n'
+        inner = '[[hooks]]\nname = "combined"\n[[hooks.hooks]]\nname = "block"\n'
+        self.assertEqual(
+            ["hooks[1].name", "hooks[2].hooks[0].name"],
+            [line.partition(":")[0] for line in self.risks(start + hooks + inner)],
+        )
+        self.assertEqual([], self.server(hooks + inner))
+
     def test_combined(self) -> None:
         """
         Hooks inside of another one are looked at too.
