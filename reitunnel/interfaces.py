@@ -488,3 +488,18 @@ class IHookFactory(Interface):
         @raise ValueError: if the options cannot be used; the message is shown
             with the table's path.
         """
+
+
+class IRestrictedHookFactory(IHookFactory):
+    """
+    A factory whose hooks cannot be switched on everywhere. What goes against that is a
+    mistake in the configuration.
+    """
+
+    side: str | None = Attribute(
+        'C{"server"} or C{"client"} if its hooks are of use there alone; else L{None}.'
+    )
+    written: Sequence[str] = Attribute(
+        "The options that are files, of the type C{pathlib.Path}, which one hook alone "
+        "can write."
+    )

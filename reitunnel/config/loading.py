@@ -140,7 +140,7 @@ def _gather(
     if path is None:
         return {}, flags, Origin(here, here, names)
     file = _file(path, directory)
-    return _read_toml(file), flags, Origin(file.absolute().parent, here, names)
+    return read_toml(file), flags, Origin(file.absolute().parent, here, names)
 
 
 def _file(path: StrPath, directory: StrPath | None) -> Path:
@@ -209,8 +209,10 @@ def _explains(path: str, finding: Finding) -> bool:
     )
 
 
-def _read_toml(file: Path) -> dict[str, Any]:
+def read_toml(file: Path) -> dict[str, Any]:
     """
+    Read a TOML file that may be anything.
+
     @raise ConfigError: if the file cannot be read or is not TOML.
     """
     where, message = str(file), ""

@@ -172,9 +172,8 @@ class Reader:
             options = {key: value[key] for key in value if key != "name"}
             hook = self._struct(kind.cls, named, path)
             if isinstance(hook, HookSettings):
-                directory = self._origin.directory_of(path)
                 return msgspec.structs.replace(
-                    hook, options=options, directory=directory
+                    hook, options=options, directory=self._origin.directory_of(path)
                 )
             return hook
         return self._struct(kind.cls, value, path)

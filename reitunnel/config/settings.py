@@ -84,7 +84,8 @@ class HookSettings(Settings, frozen=True, kw_only=True):
     @ivar name: the name of the L{reitunnel.interfaces.IHookFactory}.
     @ivar options: the other keys of the table, not yet validated: the factory's
         C{options} Struct says what they may be.
-    @ivar directory: what paths in it are relative to; the working directory if L{None}.
+    @ivar directory: what paths in them are relative to; the working directory if
+        L{None}.
     """
 
     name: Annotated[str, Meta(min_length=1)]

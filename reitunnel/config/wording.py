@@ -7,6 +7,7 @@ from __future__ import annotations
 import json
 import re
 from datetime import date, time
+from pathlib import Path
 
 from msgspec import inspect
 
@@ -77,6 +78,8 @@ def expected(kind: inspect.Type) -> str:
             return "a list"
         case inspect.StructType() | inspect.DictType():
             return "a table"
+        case inspect.CustomType(cls) if cls is Path:
+            return "a path"
     return "text"
 
 

@@ -18,7 +18,6 @@ from reitunnel.hooks.decisions import Strategy
 from reitunnel.hooks.holding import AggregatingHook, SampledHook
 from reitunnel.hooks.manager import HookManager
 from reitunnel.hooks.off_thread import AsyncHook
-from reitunnel.hooks.options import FilePath, OwnFilePath
 from reitunnel.hooks.plugins import HookPlugins, find_hook_plugins, load_hook_factories
 from reitunnel.hooks.reports import CallWatcher
 from reitunnel.hooks.statistics import HookStatistics
@@ -36,14 +35,12 @@ __all__ = [
     "CombinedHook",
     "ConfiguredHooks",
     "DataSink",
-    "FilePath",
     "HookManager",
     "HookPlugins",
     "HookStatistics",
     "HookWrapper",
     "Opened",
     "Owed",
-    "OwnFilePath",
     "SampledHook",
     "Strategy",
     "Threads",

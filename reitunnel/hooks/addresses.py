@@ -15,10 +15,9 @@ from zope.interface import Interface, directlyProvides, implementer
 
 from reitunnel.errors import Code, Refused
 from reitunnel.hooks.networks import Network, NetworkSet, host_of, parse_network
-from reitunnel.hooks.options import FilePath
 from reitunnel.interfaces import (
     IClientHook,
-    IHookFactory,
+    IRestrictedHookFactory,
     ISession,
     IStream,
     IStreamHook,
@@ -41,8 +40,8 @@ class AddressLists(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
 
     allow: Networks | None = None
     deny: Networks | None = None
-    allow_file: FilePath | None = None
-    deny_file: FilePath | None = None
+    allow_file: Path | None = None
+    deny_file: Path | None = None
 
     def __post_init__(self) -> None:
         values = [getattr(self, name) for name in self.__struct_fields__]
@@ -121,7 +120,7 @@ class AddressHook:
         """
 
 
-@implementer(IPlugin, IHookFactory)
+@implementer(IPlugin, IRestrictedHookFactory)
 class AddressHookFactory:
     """
     Builds the C{addresses} hook from a configuration file.
@@ -130,6 +129,8 @@ class AddressHookFactory:
     name = "addresses"
     description = "Allows or denies clients and visitors by their address."
     options = AddressOptions
+    side = "server"
+    written = ()
 
     def build(self, options: AddressOptions, reactor: IReactorCore) -> AddressHook:
         """
@@ -160,12 +161,12 @@ class _Judge:
             raise Refused("the address is not among the allowed")
 
 
-def _join(networks: Networks | None, file: str | None, path: str) -> NetworkSet:
+def _join(networks: Networks | None, file: Path | None, path: str) -> NetworkSet:
     listed = () if file is None else _read_lines(file, path)
     return NetworkSet((*(networks or ()), *listed))
 
 
-def _read_lines(file: str, path: str) -> Iterator[Network]:
+def _read_lines(file: Path, path: str) -> Iterator[Network]:
     """
     Give the networks in a file: one a line, empty lines and what follows a C{#} aside.
     """

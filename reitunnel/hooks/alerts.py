@@ -7,6 +7,7 @@ from __future__ import annotations
 from collections import deque
 from datetime import UTC, datetime
 from fnmatch import fnmatchcase
+from pathlib import Path
 from typing import Annotated, Any
 
 import msgspec
@@ -18,7 +19,6 @@ from zope.interface import implementer
 
 from reitunnel.hooks.alert_sender import AlertSender
 from reitunnel.hooks.metric_rows import OTHER
-from reitunnel.hooks.options import FilePath
 from reitunnel.hooks.posting import Poster, check_url
 from reitunnel.interfaces import (
     IBackgroundHook,
@@ -66,8 +66,8 @@ class AlertsOptions(Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
     source: str = "reitunnel"
     timeout: Annotated[float, Meta(ge=0.1, le=60.0)] = 10.0
     attempts: Annotated[int, Meta(ge=1, le=20)] = 5
-    token_file: FilePath | None = None
-    ca: FilePath | None = None
+    token_file: Path | None = None
+    ca: Path | None = None
     insecure_plaintext: bool = False
 
     def __post_init__(self) -> None:

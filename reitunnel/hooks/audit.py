@@ -20,7 +20,6 @@ from reitunnel.hooks.audit_chain import BrokenRecord
 from reitunnel.hooks.audit_file import AuditFile, Fsync
 from reitunnel.hooks.audit_writer import AuditPen, AuditTerms, AuditWriter
 from reitunnel.hooks.facts import session_facts, shown, stream_facts, tunnel_facts
-from reitunnel.hooks.options import OwnFilePath
 from reitunnel.hooks.threads import Threads
 from reitunnel.interfaces import (
     Decision,
@@ -28,9 +27,9 @@ from reitunnel.interfaces import (
     IClientHook,
     IErrorHook,
     IHeirHook,
-    IHookFactory,
     IHookHost,
     IReactorHook,
+    IRestrictedHookFactory,
     IServer,
     IServerHook,
     ISession,
@@ -70,7 +69,7 @@ class AuditOptions(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
         recorded.
     """
 
-    file: OwnFilePath
+    file: Path
     events: Annotated[tuple[Audited, ...], Meta(min_length=1)] = get_args(Audited)
     max_size: Annotated[int, Meta(ge=4096, le=1 << 40)] = 100 << 20
     keep: Annotated[int, Meta(ge=0, le=1_000_000)] = 0
@@ -98,8 +97,9 @@ class AuditHook:
         self._threads = threads
         self._writer: AuditWriter | None = None
         self._pen: AuditPen | None = None
+        self._path = Path(options.file).absolute()
         self._file = AuditFile(
-            Path(options.file), options.max_size, options.keep, options.fsync
+            self._path, options.max_size, options.keep, options.fsync
         )
         try:
             self._file.probe()
@@ -130,7 +130,7 @@ class AuditHook:
         options = self._options
         if self._writer is None:
             self._writer = AuditWriter(
-                host.reactor, options.file, self._file, self._threads
+                host.reactor, str(self._path), self._file, self._threads
             )
         terms = AuditTerms(
             options.max_size, options.keep, options.fsync, options.capacity
@@ -143,7 +143,7 @@ class AuditHook:
         """
         if not isinstance(former, AuditHook) or former._writer is None:
             return False
-        mine, its = (os.path.realpath(each._options.file) for each in (self, former))
+        mine, its = (os.path.realpath(each._path) for each in (self, former))
         if mine != its:
             return False
         self._writer = former._writer
@@ -260,7 +260,7 @@ class AuditHook:
             raise Undecided("the audit trail cannot be written")
 
 
-@implementer(IPlugin, IHookFactory)
+@implementer(IPlugin, IRestrictedHookFactory)
 class AuditHookFactory:
     """
     Builds the C{audit} hook from a configuration file.
@@ -269,6 +269,8 @@ class AuditHookFactory:
     name = "audit"
     description = "Records what happens in a file that shows when it was changed."
     options = AuditOptions
+    side = None
+    written = ("file",)
 
     def build(self, options: AuditOptions, reactor: IReactorCore) -> AuditHook:
         """

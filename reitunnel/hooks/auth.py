@@ -15,7 +15,12 @@ from zope.interface import implementer
 
 from reitunnel.errors import Code, Refused
 from reitunnel.hooks.client_rules import ClientGroup, ClientRules
-from reitunnel.interfaces import Decision, IClientHook, IHookFactory, ISession
+from reitunnel.interfaces import (
+    Decision,
+    IClientHook,
+    IRestrictedHookFactory,
+    ISession,
+)
 
 Validator = Callable[[ISession], Decision]
 """
@@ -93,7 +98,7 @@ class AuthHook:
         """
 
 
-@implementer(IPlugin, IHookFactory)
+@implementer(IPlugin, IRestrictedHookFactory)
 class AuthHookFactory:
     """
     Builds the C{auth} hook from a configuration file.
@@ -102,6 +107,8 @@ class AuthHookFactory:
     name = "auth"
     description = "Allows or denies clients by token, certificate or instance."
     options = AuthOptions
+    side = "server"
+    written = ()
 
     def build(self, options: AuthOptions, reactor: IReactorCore) -> AuthHook:
         """

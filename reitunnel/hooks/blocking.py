@@ -19,8 +19,8 @@ from reitunnel.hooks.networks import NetworkSet, host_of, parse_host, parse_netw
 from reitunnel.interfaces import (
     IClientHook,
     IErrorHook,
-    IHookFactory,
     IReactorHook,
+    IRestrictedHookFactory,
     ISession,
     IStream,
     IStreamHook,
@@ -232,7 +232,7 @@ class BlockHook:
             )
 
 
-@implementer(IPlugin, IHookFactory)
+@implementer(IPlugin, IRestrictedHookFactory)
 class BlockHookFactory:
     """
     Builds the C{block} hook from a configuration file.
@@ -241,6 +241,8 @@ class BlockHookFactory:
     name = "block"
     description = "Blocks addresses for a time that fail too often."
     options = BlockOptions
+    side = "server"
+    written = ()
 
     def build(self, options: BlockOptions, reactor: IReactorCore) -> BlockHook:
         """

@@ -5,13 +5,11 @@ of it, and then built.
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Container, Mapping, Sequence
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any, Final
 
-from msgspec import Struct
 from twisted.internet.interfaces import IReactorCore
 from twisted.logger import Logger, LogLevel
 
@@ -20,7 +18,7 @@ from reitunnel.config.wording import join, shown
 from reitunnel.errors import ConfigError, ConfigMistake, InvalidHook
 from reitunnel.hooks.calls import fault, verify_hook
 from reitunnel.hooks.combining import CombinedHook
-from reitunnel.hooks.options import own_files, read_options
+from reitunnel.hooks.options import mistake_in, read_options
 from reitunnel.hooks.plugins import (
     COMBINED,
     NAME_KEY,
@@ -28,6 +26,7 @@ from reitunnel.hooks.plugins import (
     one_line,
     origin,
 )
+from reitunnel.hooks.restrictions import Restrictions
 from reitunnel.hooks.wraps import WRAP_KEY, read_wrap
 from reitunnel.interfaces import IHookFactory
 
@@ -57,6 +56,7 @@ def build_hooks(
     factories: Mapping[str, IHookFactory] | None = None,
     kept: Mapping[int, object] = _NOTHING_KEPT,
     directory: Path | None = None,
+    side: str | None = None,
 ) -> list[object]:
     """
     Make the hooks of a configuration. None is made unless all their options are
@@ -68,16 +68,17 @@ def build_hooks(
     @param factories: the factories by name; those that are installed as plugins
         if L{None}.
     @param kept: by the number of a table, hooks that are there already.
-    @param directory: what paths in the tables are relative to; the working directory if
-        L{None}.
+    @param directory: what paths in the tables are relative to; the working directory
+        if L{None}.
+    @param side: whose hooks they are, C{"server"} or C{"client"}; L{None} if that is of
+        no matter.
     @return: the hooks, in the order of the tables.
     @raise ConfigError: with every mistake in them.
     """
-    some = len(kept) < len(tables)
     if factories is None:
-        factories = load_hook_factories() if some else {}
-    reader = _TableReader(factories, directory)
-    plans = reader.plans(tables, _HOOKS_KEY, kept) if some else {}
+        factories = load_hook_factories() if len(kept) < len(tables) else {}
+    reader = _TableReader(factories, directory, side)
+    plans = reader.plans(tables, _HOOKS_KEY, kept)
     if reader.mistakes:
         raise ConfigError(reader.mistakes)
     hooks = dict(kept)
@@ -92,15 +93,19 @@ def build_hooks(
     return [hooks[index] for index in range(len(tables))]
 
 
-def hook_mistakes(settings: Sequence[HookSettings]) -> Sequence[ConfigMistake]:
+def hook_mistakes(
+    settings: Sequence[HookSettings], side: str
+) -> Sequence[ConfigMistake]:
     """
     Find the mistakes in tables that can be found without building hooks of them.
+
+    @param side: whose hooks they are, C{"server"} or C{"client"}.
     """
     try:
         factories = load_hook_factories() if settings else {}
+        reader = _TableReader(factories, _directory(settings), side)
     except ConfigError as error:
         return error.mistakes
-    reader = _TableReader(factories, directory_of(settings))
     reader.plans([each.table() for each in settings], _HOOKS_KEY)
     return reader.mistakes
 
@@ -110,6 +115,7 @@ def rebuild_hooks(
     hooks: Sequence[object],
     settings: Sequence[HookSettings],
     reactor: IReactorCore,
+    side: str | None = None,
 ) -> list[object]:
     """
     Make the hooks of another configuration. A table that has not changed keeps its
@@ -118,6 +124,7 @@ def rebuild_hooks(
     @param former: the tables so far.
     @param hooks: their hooks.
     @param settings: the tables from now on.
+    @param side: whose hooks they are, C{"server"} or C{"client"}.
     @return: the hooks, in the order of the tables.
     @raise ConfigError: with every mistake in them.
     """
@@ -132,15 +139,13 @@ def rebuild_hooks(
         [each.table() for each in settings],
         reactor,
         kept=kept,
-        directory=directory_of(settings),
+        directory=_directory(settings),
+        side=side,
     )
 
 
-def directory_of(settings: Sequence[HookSettings]) -> Path | None:
-    """
-    What paths in the tables of a configuration are relative to.
-    """
-    # They all stand in one file.
+def _directory(settings: Sequence[HookSettings]) -> Path | None:
+    # They are of one file.
     return settings[0].directory if settings else None
 
 
@@ -152,15 +157,19 @@ class _TableReader:
     """
 
     def __init__(
-        self, factories: Mapping[str, IHookFactory], directory: Path | None
+        self,
+        factories: Mapping[str, IHookFactory],
+        directory: Path | None = None,
+        side: str | None = None,
     ) -> None:
         """
         @param directory: what paths are relative to.
+        @param side: whose configuration it is.
         """
         self.mistakes: list[ConfigMistake] = []
-        self._directory = directory
-        self._files: dict[str, str] = {}
         self._factories = factories
+        self._directory = directory
+        self._restrictions = Restrictions(side)
 
     def plans(
         self,
@@ -174,16 +183,18 @@ class _TableReader:
         @param kept: the numbers of those to leave out.
         @return: by the numbers of the tables, those that can be read.
         """
-        # Those that are kept are read too: two must not have the same file.
+        known = len(self.mistakes)
+        for index, table in enumerate(tables):
+            if index in kept:
+                # It has been read before, and restricts the others.
+                self._plan(table, f"{path}[{index}]")
+        del self.mistakes[known:]
         found = {
             index: self._plan(table, f"{path}[{index}]")
             for index, table in enumerate(tables)
+            if index not in kept
         }
-        return {
-            index: plan
-            for index, plan in found.items()
-            if plan is not None and index not in kept
-        }
+        return {index: plan for index, plan in found.items() if plan is not None}
 
     def _plan(self, table: Mapping[str, Any], path: str) -> _Plan | None:
         given = dict(table)
@@ -200,25 +211,16 @@ class _TableReader:
         factory = self._choose(name, path)
         if factory is None:
             return None
+        mistake = self._restrictions.judge_side(factory, join(path, NAME_KEY))
+        if mistake is not None:
+            self.mistakes.append(mistake)
         given.pop(WRAP_KEY, None)
         options = read_options(
             factory.options, given, path, self.mistakes, self._directory
         )
         if options is not None:
-            self._see_whose_files(options, path)
+            self.mistakes += self._restrictions.judge_files(factory, options, path)
         return lambda reactor: _build(factory, options, reactor, path)
-
-    def _see_whose_files(self, options: Struct, path: str) -> None:
-        for key, file in own_files(options):
-            place = join(path, key)
-            try:
-                real = os.path.realpath(file)
-            except ValueError:
-                self._note(place, f"no file has such a name: {file!r}")
-                continue
-            other = self._files.setdefault(real, place)
-            if other != place:
-                self._note(place, f"{other} is the same file")
 
     def _choose(self, name: object, path: str) -> IHookFactory | None:
         known = ", ".join(self._factories) or "none"
@@ -278,7 +280,8 @@ def _build(
         message = f"{origin(factory)} built no hook: {error}"
         raise _CannotBuild(path, message) from error
     except ValueError as error:
-        raise _CannotBuild(path, one_line(error)) from error
+        mistake = mistake_in(factory.options, path, one_line(error))
+        raise _CannotBuild(mistake.path, mistake.message) from error
     except BaseException as error:
         fault(error)
         # The user gets one line. Where a plugin fell over is for its author.

@@ -11,7 +11,7 @@ from typing import Any
 
 from reitunnel.config import ClientConfig, ServerConfig
 from reitunnel.errors import ConfigError, ConfigMistake, InvalidHook
-from reitunnel.hooks.building import build_hooks, directory_of, rebuild_hooks
+from reitunnel.hooks.building import rebuild_hooks
 from reitunnel.hooks.decisions import Strategy
 from reitunnel.hooks.manager import HookManager
 
@@ -56,9 +56,9 @@ class ConfiguredHooks:
         )
         self._reactor = reactor
         self._settings = config.hooks
-        tables = [table.table() for table in config.hooks]
-        self.built: Sequence[object] = build_hooks(
-            tables, reactor, directory=directory_of(config.hooks)
+        self._side = "server" if isinstance(config, ServerConfig) else "client"
+        self.built: Sequence[object] = rebuild_hooks(
+            (), (), config.hooks, reactor, self._side
         )
 
     def register(self, hooks: Iterable[object]) -> None:
@@ -66,7 +66,7 @@ class ConfiguredHooks:
         Register what was made.
 
         @param hooks: those that are given in code.
-        @raise ConfigError: when one of the configuration cannot be registered.
+        @raise ConfigError: when one that was made cannot be registered.
         @raise InvalidHook: when one of C{hooks} is none.
         """
         with naming(self.built):
@@ -80,7 +80,9 @@ class ConfiguredHooks:
 
         @raise ConfigError: when a hook's options are wrong.
         """
-        return rebuild_hooks(self._settings, self.built, config.hooks, self._reactor)
+        return rebuild_hooks(
+            self._settings, self.built, config.hooks, self._reactor, self._side
+        )
 
     def become(
         self, config: ServerConfig | ClientConfig, hooks: Sequence[object]

@@ -75,6 +75,7 @@ class HookHost:
         """
         Report what has only been counted so far.
         """
+        self._reports.log_rest(self._tallies)
         for failures in tuple(self._failures.values()):
             failures.report_rest()
         for drops in tuple(self._drops.values()):

@@ -5,6 +5,7 @@ for Prometheus.
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Annotated, Any
 
 from msgspec import Meta, Struct
@@ -16,15 +17,14 @@ from reitunnel.errors import Code
 from reitunnel.hooks.facts import shown
 from reitunnel.hooks.metric_rows import OTHER, Durations, Kinds, Row, Rows
 from reitunnel.hooks.metrics_export import Exporter
-from reitunnel.hooks.options import OwnFilePath
 from reitunnel.interfaces import (
     IBackgroundHook,
     IClientHook,
     IErrorHook,
-    IHookFactory,
     IHookHost,
     IMetricsSource,
     IReactorHook,
+    IRestrictedHookFactory,
     ISession,
     IStream,
     IStreamHook,
@@ -49,7 +49,7 @@ class MetricsOptions(Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
 
     max_tunnels: Annotated[int, Meta(ge=1, le=100_000)] = 1000
     max_clients: Annotated[int, Meta(ge=1, le=100_000)] = 1000
-    file: OwnFilePath | None = None
+    file: Path | None = None
     log: bool = False
     interval: Annotated[float, Meta(ge=1.0, le=86_400.0)] = 60.0
 
@@ -350,7 +350,7 @@ class MetricsHook:
         return 0.0 if self._host is None else float(self._host.reactor.seconds())
 
 
-@implementer(IPlugin, IHookFactory)
+@implementer(IPlugin, IRestrictedHookFactory)
 class MetricsHookFactory:
     """
     Builds the C{metrics} hook from a configuration file.
@@ -359,11 +359,15 @@ class MetricsHookFactory:
     name = "metrics"
     description = "Counts what tunnels and clients do, for Prometheus, a file or a log."
     options = MetricsOptions
+    side = None
+    written = ("file",)
 
     def build(self, options: MetricsOptions, reactor: IReactorCore) -> MetricsHook:
         """
         See L{IHookFactory.build}.
         """
+        if options.file is not None and not options.file.parent.is_dir():
+            raise ValueError(f"file: {options.file.parent} is not a directory")
         return MetricsHook(options)
 
 

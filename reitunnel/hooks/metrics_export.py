@@ -4,7 +4,9 @@ Writing metrics to a file and to the log from time to time.
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import msgspec
@@ -29,7 +31,7 @@ class Exporter:
         host: IHookHost,
         measure: Callable[[], dict[str, Any]],
         interval: float,
-        file: str | None,
+        file: Path | None,
         log: bool,
         threads: Callable[[], Threads] | None = None,
     ) -> None:
@@ -40,7 +42,7 @@ class Exporter:
         self._host = host
         self._measure = measure
         self._interval = interval
-        self._file = file
+        self._file = None if file is None else Path(file).absolute()
         self._to_log = log
         self._make_threads = threads or self._new_thread
         self._threads: Threads | None = None
@@ -103,7 +105,7 @@ class Exporter:
             **total,
         )
 
-    def _write_file(self, file: str) -> None:
+    def _write_file(self, file: Path) -> None:
         line = msgspec.json.encode(self._measure()) + b"\n"
         if self._threads is None:
             self._threads = self._make_threads()
@@ -137,11 +139,16 @@ class Exporter:
             done.callback(None)
 
 
-def _append(file: str, line: bytes) -> Exception | None:
+def _append(file: Path, line: bytes) -> Exception | None:
     try:
-        with open(file, "ab") as stream:
+        with open(file, "ab", opener=_open) as stream:
             stream.write(line)
     except Exception as error:
         # Whatever it is, it must not end the thread, and is for people to know.
         return error
     return None
+
+
+def _open(path: str, flags: int) -> int:
+    # Names and addresses are in it, which are not for everybody.
+    return os.open(path, flags, 0o600)

@@ -14,7 +14,7 @@ from twisted.internet.interfaces import IReactorFromThreads
 
 from reitunnel.errors import Code, InvalidHook
 from reitunnel.hooks.call_queue import CallQueue, Question
-from reitunnel.hooks.calls import HOOK_INTERFACES, PAIRS, wants
+from reitunnel.hooks.calls import HOOK_INTERFACES, PAIRS, fault, wants
 from reitunnel.hooks.deciding import GIVEN_UP
 from reitunnel.hooks.decisions import deferred_from
 from reitunnel.hooks.threads import Threads, WorkerThreads
@@ -281,7 +281,7 @@ class AsyncHook(HookWrapper):
             pending = deferred_from(finish())
             if pending is not None:
                 await pending
-        except CancelledError:
+        except (CancelledError, GeneratorExit):
             raise
-        except (Exception, SystemExit) as error:
-            self._failed("finish", error)
+        except BaseException as error:
+            self._failed("finish", fault(error))

@@ -4,15 +4,15 @@ wrong with it.
 
 msgspec converts, so that an option can be of any type that it knows, and stops at
 the first mistake in each value. What it says is put in the words of the rest of
-the configuration.
+the configuration. A C{pathlib.Path} is a path as everywhere in the file.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Annotated, Any, Final
+from typing import Any
 
 import msgspec
 from msgspec import inspect
@@ -23,43 +23,11 @@ from reitunnel.errors import ConfigMistake
 _PLACE = re.compile(r"\A(?P<message>.*) - at `\$(?P<place>.*)`\Z", re.DOTALL)
 # msgspec writes [...] for a key of a table whose keys are free.
 _STEP = re.compile(r"\.(?P<key>[^.\[]+)|\[(?P<index>[0-9]+)\]|\[\.{3}\]")
+# What the author of a Struct says of a key in it: C{allow[0]: ...}.
+_KEYED = re.compile(
+    r"(?P<key>[\w-]+)(?P<rest>(?:\.[\w-]+|\[[0-9]+\])*): (?P<message>.+)\Z", re.DOTALL
+)
 _FIELD = re.compile(r"(?P<what>unknown|missing required) field `(?P<key>.*)`\Z")
-
-
-_PATH: Final = "path"
-_OWN: Final = "own"
-
-FilePath = Annotated[str, msgspec.Meta(min_length=1, extra={_PATH: True})]
-"""
-The type of an option that is the path of a file: as elsewhere in the configuration, it
-is relative to the directory of the file that it stands in, and C{~} is the home
-directory. The options of a hook have it as an absolute path.
-"""
-
-OwnFilePath = Annotated[
-    str, msgspec.Meta(min_length=1, extra={_PATH: True, _OWN: True})
-]
-"""
-The same, of a file that the hook writes: no other hook of the configuration may have
-it.
-"""
-
-
-def own_files(options: msgspec.Struct) -> Iterator[tuple[str, str]]:
-    """
-    Find the options that are an L{OwnFilePath}.
-
-    @return: the key and the path of each.
-    """
-    info = inspect.type_info(type(options))
-    assert isinstance(info, inspect.StructType)
-    for field in info.fields:
-        kinds = getattr(field.type, "types", (field.type,))
-        value = getattr(options, field.name)
-        if isinstance(value, str) and any(
-            (getattr(kind, "extra", None) or {}).get(_OWN) for kind in kinds
-        ):
-            yield field.encode_name, value
 
 
 def read_options(
@@ -78,11 +46,10 @@ def read_options(
     @param table: the keys of the table.
     @param path: the table's path.
     @param mistakes: every mistake found is added here.
-    @param directory: what each L{FilePath} is relative to; the working directory if
-        L{None}.
+    @param directory: what paths are relative to; the working directory if L{None}.
     @return: the options, or L{None} if there is a mistake.
     """
-    table = _with_paths(inspect.type_info(kind), table, directory or Path.cwd())
+    read_path = _path_reader(Path.cwd() if directory is None else directory)
     fields = {field.encode_name: field for field in msgspec.structs.fields(kind)}
     before = len(mistakes)
     for key, value in table.items():
@@ -91,7 +58,7 @@ def read_options(
             mistakes.append(ConfigMistake(here, _unknown(fields)))
             continue
         try:
-            msgspec.convert(value, fields[key].type)
+            msgspec.convert(value, fields[key].type, dec_hook=read_path)
         except msgspec.ValidationError as error:
             type_info = inspect.type_info(fields[key].type)
             mistakes.append(_mistake(error, type_info, value, here))
@@ -101,35 +68,49 @@ def read_options(
     if len(mistakes) > before:
         return None
     try:
-        return msgspec.convert(table, kind)
+        return msgspec.convert(table, kind, dec_hook=read_path)
     except msgspec.ValidationError as error:
         # Each key is right by itself: it is the Struct's own check that fails.
         mistakes.append(_mistake(error, inspect.type_info(kind), table, path))
         return None
 
 
-def _with_paths(kind: inspect.Type, value: Any, directory: Path) -> Any:
+def mistake_in(kind: type, path: str, message: str) -> ConfigMistake:
     """
-    Make each L{FilePath} in a value absolute. What is of another type than it should be
-    is left as it is.
+    Make a mistake of what the author of a hook says of its options.
+
+    @param kind: what the options are.
+    @param path: the table's path.
+    @param message: may begin with a key and a colon: it belongs to the path then.
     """
-    match kind:
-        case inspect.Metadata():
-            if isinstance(value, str) and value and (kind.extra or {}).get(_PATH):
-                return str(directory / Path(value).expanduser())
-            return _with_paths(kind.type, value, directory)
-        case inspect.UnionType():
-            for each in kind.types:
-                value = _with_paths(each, value, directory)
-        case inspect.StructType() if isinstance(value, Mapping):
-            types = {field.encode_name: field.type for field in kind.fields}
-            return {
-                key: _with_paths(types[key], item, directory) if key in types else item
-                for key, item in value.items()
-            }
-        case inspect.CollectionType() if isinstance(value, list | tuple):
-            return [_with_paths(kind.item_type, item, directory) for item in value]
-    return value
+    placed = _KEYED.match(message)
+    if placed is not None:
+        fields = msgspec.structs.fields(kind)
+        if placed["key"] in {field.encode_name for field in fields}:
+            path = join(path, placed["key"]) + placed["rest"]
+            message = placed["message"]
+    return ConfigMistake(path, " ".join(message.split()))
+
+
+def _path_reader(directory: Path) -> Callable[[type, Any], Any]:
+    """
+    Make what msgspec calls for a type that it does not know.
+    """
+
+    def read(kind: type, value: Any) -> Any:
+        if kind is not Path:
+            # msgspec says what is wrong with it.
+            return value
+        if isinstance(value, Path) or (
+            isinstance(value, str) and value and "\0" not in value
+        ):
+            try:
+                return directory / Path(value).expanduser()
+            except RuntimeError as error:
+                raise ValueError(f"{shown(str(value))}: {error}") from error
+        raise ValueError(f"expected a path, got {shown(value)}")
+
+    return read
 
 
 def _mistake(
@@ -149,6 +130,8 @@ def _mistake(
         return ConfigMistake(join(path, field["key"]), words)
     if message.startswith(("Expected ", "Invalid enum value ")):
         message = _reworded(kind, value) or message
+    elif isinstance(kind, inspect.StructType):
+        return mistake_in(kind.cls, path, message)
     return ConfigMistake(path, " ".join(message.split()))
 
 

@@ -94,6 +94,9 @@ class Rate:
     the queue with the next one: flows take turns, piece by piece, and each event is the
     same little work however many flows there are. A flow that was silent may be one
     piece ahead, which those in the queue do not wait for, and those after it do.
+
+    When the clock is set back, so is all that is due, as soon as something moves or
+    comes.
     """
 
     __slots__ = (
@@ -101,8 +104,8 @@ class Rate:
         "_clock",
         "_due",
         "_forget",
+        "_last",
         "_members",
-        "_newest",
         "_price",
         "_queue",
         "_seconds",
@@ -127,8 +130,8 @@ class Rate:
         self._price = 1 / rate
         self._burst = burst
         self._forget = forget
-        self._newest = clock.seconds()
-        self._due = self._newest - burst
+        self._last = clock.seconds()
+        self._due = self._last - burst
         self._queue: deque[Place] = deque()
         self._members = 0
         self._timer: IDelayedCall | None = None
@@ -141,9 +144,9 @@ class Rate:
         """
         self._members += 1
         now = self._seconds()
-        if now < self._newest:
-            self._set_back(now)
-        self._newest = now
+        if now < self._last:
+            self._go_back(self._last - now)
+        self._last = now
         if self._due > now:
             self._hold(place)
             self._wait()
@@ -164,9 +167,9 @@ class Rate:
         A flow has moved bytes.
         """
         now = self._seconds()
-        if now < self._newest:
-            self._set_back(now)
-        self._newest = now
+        if now < self._last:
+            self._go_back(self._last - now)
+        self._last = now
         due = self._due
         if due < now - self._burst:
             due = now - self._burst
@@ -190,18 +193,6 @@ class Rate:
         for place in queue:
             self._release(place)
 
-    def _set_back(self, now: float) -> None:
-        """
-        The clock was set back: what is due goes back with it.
-        """
-        back = self._newest - now
-        self._due -= back
-        for place in self._queue:
-            place.due -= back
-        self._newest = now
-        # The timer goes by the clock as it was.
-        self._wait()
-
     def _hold(self, place: Place) -> None:
         place.due = self._due
         place.waiting = True
@@ -212,6 +203,15 @@ class Rate:
         if not place.gone:
             place.waiting = False
             place.flow.release()
+
+    def _go_back(self, seconds: float) -> None:
+        """
+        The clock was set back.
+        """
+        self._due -= seconds
+        for place in self._queue:
+            place.due -= seconds
+        self._wait()
 
     def _wait(self) -> None:
         """

@@ -11,14 +11,14 @@ from typing import Any, Final
 
 import msgspec
 from twisted.logger import Logger
-from twisted.plugin import IPlugin, getPlugins
+from twisted.plugin import IPlugin
 from twisted.python.modules import getModule
 from zope.interface.verify import verifyObject
 
 import twisted.plugins
 from reitunnel.errors import ConfigError, ConfigMistake
 from reitunnel.hooks.wraps import WRAP_KEY
-from reitunnel.interfaces import IHookFactory
+from reitunnel.interfaces import IHookFactory, IRestrictedHookFactory
 
 _log = Logger()
 
@@ -39,27 +39,25 @@ def load_hook_factories(package: ModuleType | None = None) -> dict[str, IHookFac
     @return: the factories by their names, in the order of the names.
     @raise ConfigError: if two have the same name.
     """
-    found: dict[str, IHookFactory] = {}
-    mistakes = []
-    for factory in getPlugins(IHookFactory, package):
-        reason = _what_is_wrong(factory)
-        if reason:
-            _log.error(
-                "hook plugin {plugin} is left out: {reason}",
-                plugin=origin(factory),
-                reason=reason,
-            )
-        elif found.setdefault(factory.name, factory) is not factory:
-            mistakes.append(
+    plugins = find_hook_plugins(package)
+    for broken in plugins.broken:
+        _log.error(
+            "hook plugin {plugin} is left out: {reason}",
+            plugin=broken.plugin,
+            reason=broken.reason,
+        )
+    if plugins.twins:
+        raise ConfigError(
+            [
                 ConfigMistake(
                     "hooks",
-                    f'two plugins have the name "{factory.name}": '
-                    f"{origin(found[factory.name])} and {origin(factory)}",
+                    f'two plugins have the name "{twin.name}": '
+                    f"{origin(plugins.factories[twin.name])} and {origin(twin)}",
                 )
-            )
-    if mistakes:
-        raise ConfigError(mistakes)
-    return dict(sorted(found.items()))
+                for twin in plugins.twins
+            ]
+        )
+    return plugins.factories
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,10 +80,27 @@ class HookPlugins:
 
     @ivar factories: by their names, in the order of the names.
     @ivar broken: what cannot be used.
+    @ivar twins: those whose name is that of one of C{factories} too.
     """
 
     factories: dict[str, IHookFactory]
     broken: tuple[BrokenPlugin, ...]
+    twins: tuple[IHookFactory, ...]
+
+    @property
+    def useless(self) -> tuple[BrokenPlugin, ...]:
+        """
+        All that cannot be used, and why.
+        """
+        twins = [
+            BrokenPlugin(
+                origin(twin),
+                f'its name "{twin.name}" is that of '
+                f"{origin(self.factories[twin.name])} too",
+            )
+            for twin in self.twins
+        ]
+        return (*self.broken, *twins)
 
 
 def find_hook_plugins(package: ModuleType | None = None) -> HookPlugins:
@@ -98,6 +113,8 @@ def find_hook_plugins(package: ModuleType | None = None) -> HookPlugins:
     """
     found: dict[str, IHookFactory] = {}
     broken = []
+    twins = []
+    # Not by getPlugins: at each look it logs a traceback of each that cannot be loaded.
     package = twisted.plugins if package is None else package
     for module in getModule(package.__name__).iterModules():
         try:
@@ -112,10 +129,8 @@ def find_hook_plugins(package: ModuleType | None = None) -> HookPlugins:
             if reason:
                 broken.append(BrokenPlugin(origin(factory), reason))
             elif found.setdefault(factory.name, factory) is not factory:
-                other = origin(found[factory.name])
-                reason = f'its name "{factory.name}" is that of {other} too'
-                broken.append(BrokenPlugin(origin(factory), reason))
-    return HookPlugins(dict(sorted(found.items())), tuple(broken))
+                twins.append(factory)
+    return HookPlugins(dict(sorted(found.items())), tuple(broken), tuple(twins))
 
 
 def _factories_in(module: Any) -> Iterator[IHookFactory]:
@@ -140,6 +155,10 @@ def _what_is_wrong(factory: IHookFactory) -> str | None:
             return f'the name "{COMBINED}" is taken'
         if not isinstance(options, type) or not issubclass(options, msgspec.Struct):
             return "its options are not a msgspec.Struct class"
+        if IRestrictedHookFactory.providedBy(factory):
+            verifyObject(IRestrictedHookFactory, factory)
+            if factory.side not in (None, "server", "client"):
+                return 'its side is neither "server" nor "client", nor None'
         # Raises TypeError for types that msgspec does not know.
         msgspec.inspect.type_info(options)
         fields = msgspec.structs.fields(options)

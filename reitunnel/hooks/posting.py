@@ -63,8 +63,8 @@ class Poster:
         url: str,
         *,
         timeout: float,
-        token_file: str | None = None,
-        ca: str | None = None,
+        token_file: Path | None = None,
+        ca: Path | None = None,
         connections: int = 2,
         agent: IAgent | None = None,
     ) -> None:

@@ -19,7 +19,6 @@ from zope.interface import Interface, directlyProvides, implementer
 
 from reitunnel.errors import Code, QuotaFileError, Refused
 from reitunnel.hooks.client_rules import ClientGroup, ClientRules
-from reitunnel.hooks.options import OwnFilePath
 from reitunnel.hooks.threads import Threads, WorkerThreads
 from reitunnel.hooks.usage import Usage, UsageBook, check_writable, read_usage
 from reitunnel.hooks.usage_saving import UsageSaving
@@ -28,9 +27,9 @@ from reitunnel.interfaces import (
     IClientHook,
     IDataHook,
     IHeirHook,
-    IHookFactory,
     IHookHost,
     IReactorHook,
+    IRestrictedHookFactory,
     ISession,
     IStream,
     IStreamHook,
@@ -69,13 +68,13 @@ class QuotaOptions(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
 
     @ivar rules: the first whose C{clients} match decides; a client that none matches
         may use what it likes.
-    @ivar file: where what was used today is kept over a restart.
-        Without it, counting begins anew then.
+    @ivar file: where what was used today is kept over a restart. Without it, counting
+        begins anew then.
     @ivar save_interval: the time between two writes of the file, in seconds.
     """
 
     rules: Annotated[tuple[QuotaRule, ...], Meta(min_length=1)]
-    file: OwnFilePath | None = None
+    file: Path | None = None
     save_interval: Annotated[float, Meta(ge=1, le=3600)] = 60.0
 
 
@@ -121,7 +120,7 @@ class QuotaHook:
         self._path: str | None = None
         self._finished = False
         if options.file is not None:
-            path = Path(options.file)
+            path = Path(options.file).absolute()
             self._path = os.path.realpath(path)
             self._open_file(path)
             self._saving = UsageSaving(
@@ -344,7 +343,7 @@ class QuotaHook:
             self._log.error("{error}", error=failure)
 
 
-@implementer(IPlugin, IHookFactory)
+@implementer(IPlugin, IRestrictedHookFactory)
 class QuotaHookFactory:
     """
     Builds the C{quota} hook from a configuration file.
@@ -353,6 +352,8 @@ class QuotaHookFactory:
     name = "quota"
     description = "Limits how much each client may use, at a time and in a day."
     options = QuotaOptions
+    side = "server"
+    written = ("file",)
 
     def build(self, options: QuotaOptions, reactor: IReactorCore) -> QuotaHook:
         """

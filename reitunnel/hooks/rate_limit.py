@@ -17,8 +17,8 @@ from reitunnel.hooks.networks import host_of
 from reitunnel.hooks.token_buckets import TokenBuckets
 from reitunnel.interfaces import (
     IClientHook,
-    IHookFactory,
     IReactorHook,
+    IRestrictedHookFactory,
     ISession,
     IStream,
     IStreamHook,
@@ -161,7 +161,7 @@ class RateHook:
         return _ADDRESSLESS if host is None else host.origin(self._ipv6_prefix)
 
 
-@implementer(IPlugin, IHookFactory)
+@implementer(IPlugin, IRestrictedHookFactory)
 class RateHookFactory:
     """
     Builds the C{rate} hook from a configuration file.
@@ -170,6 +170,8 @@ class RateHookFactory:
     name = "rate"
     description = "Limits how often clients and visitors connect."
     options = RateOptions
+    side = "server"
+    written = ()
 
     def build(self, options: RateOptions, reactor: IReactorCore) -> RateHook:
         """

@@ -263,23 +263,23 @@ class Registry:
 
     def _prepare(self, hook: object, name: str | None) -> RegisteredHook:
         try:
-            return self._inspect(hook, name)
+            return self._attach(hook, name)
         except InvalidHook as error:
             error.hook = hook
             raise
 
-    def _inspect(self, hook: object, name: str | None) -> RegisteredHook:
+    def _attach(self, hook: object, name: str | None) -> RegisteredHook:
         verify_hook(hook)
         tallies = Tallies(name or self._free_name(name_of_hook(hook)))
         registered = inspect_hook(hook, tallies)
         host = HookHost(self._clock, tallies, self._reports)
         if IBackgroundHook.providedBy(hook):
-            self._attach(hook, host)
+            self._begin(hook, host)
         self._retired = [(old, its) for old, its in self._retired if old() is not hook]
         self._hosts[registered] = host
         return registered
 
-    def _attach(self, hook: IBackgroundHook, host: HookHost) -> None:
+    def _begin(self, hook: IBackgroundHook, host: HookHost) -> None:
         """
         @raise InvalidHook: if it cannot be attached.
         """
@@ -290,13 +290,14 @@ class Registry:
         except InvalidHook:
             raise
         except BaseException as error:
-            said = f"{type(fault(error)).__name__}: {error}"
+            reason = f"{type(fault(error)).__name__}: {error}"
             # Users get one line. Where it fell over is for its author.
             _log.failure(
-                "hook {hook} failed in attach", hook=host.name, level=LogLevel.debug
+                "hook {hook} cannot be attached", hook=host.name, level=LogLevel.debug
             )
-            message = f"hook {host.name} failed in attach: {' '.join(said.split())}"
-            raise InvalidHook(message) from error
+            raise InvalidHook(
+                f"{host.name} cannot be attached: {' '.join(reason.split())}"
+            ) from error
         finally:
             self._reports.took(tally, begun)
 

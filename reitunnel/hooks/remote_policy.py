@@ -4,6 +4,7 @@ The C{remote-policy} hook: asks an HTTP service what to allow.
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Annotated
 
 from msgspec import UNSET, Meta, Struct
@@ -13,7 +14,6 @@ from twisted.plugin import IPlugin
 from zope.interface import Interface, directlyProvides, implementer
 
 from reitunnel.errors import Code, Refused, Undecided
-from reitunnel.hooks.options import FilePath
 from reitunnel.hooks.posting import Poster, PostFailed, check_url
 from reitunnel.hooks.remote_messages import (
     Answer,
@@ -75,8 +75,8 @@ class RemotePolicyOptions(
     fail_open: bool = False
     connections: Annotated[int, Meta(ge=1, le=1000)] = 10
     max_pending: Annotated[int, Meta(ge=1, le=100_000)] = 1000
-    token_file: FilePath | None = None
-    ca: FilePath | None = None
+    token_file: Path | None = None
+    ca: Path | None = None
     insecure_plaintext: bool = False
 
     def __post_init__(self) -> None:

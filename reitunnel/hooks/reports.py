@@ -12,18 +12,16 @@ from twisted.internet.interfaces import IReactorTime
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
-from reitunnel.errors import (
-    AuditTrailError,
-    HookTimeout,
-    QuotaFileError,
-    Undecided,
-)
+from reitunnel.errors import AuditTrailError, HookTimeout, QuotaFileError, Undecided
 from reitunnel.hooks.calls import Notification, fault, misuse
 from reitunnel.hooks.decisions import raised_by
-from reitunnel.hooks.statistics import Tally
+from reitunnel.hooks.statistics import Logged, Tallies, Tally
 
 REPORT_INTERVAL: Final = 60.0
 """How long what happens often is only counted between two reports, in seconds."""
+
+LONG_WAIT: Final = 0.5
+"""What part of the time for a decision is so much of it that the log warns."""
 
 CallWatcher = Callable[[str, str, float, float], object]
 """Told of a call: the hook, the event, when it began, and the seconds that it took."""
@@ -166,11 +164,51 @@ class Reports:
                 seconds=seconds,
             )
 
+    def log_rest(self, tallies: Tallies) -> None:
+        """
+        Log the failures of a hook that have only been counted so far.
+        """
+        for tally in tallies:
+            for kind, known in tally.logged.items():
+                self._log_unlogged(tally, kind, known)
+
+    def _is_due(self, tally: Tally, kind: type) -> bool:
+        """
+        Whether a failure is to be logged. A hook may fail with each visitor: each kind
+        of failure is logged once, and then no more than once in a while.
+        """
+        now = self.timer()
+        known = tally.logged.get(kind)
+        if known is None:
+            tally.logged[kind] = Logged(now + REPORT_INTERVAL)
+            return True
+        if now < known.until:
+            known.unlogged += 1
+            return False
+        known.until = now + REPORT_INTERVAL
+        self._log_unlogged(tally, kind, known)
+        return True
+
+    def _log_unlogged(self, tally: Tally, kind: type, known: Logged) -> None:
+        count, known.unlogged = known.unlogged, 0
+        if count:
+            _log.error(
+                "hook {hook} failed {count} times more in {event} with {kind}",
+                hook=tally.hook,
+                count=count,
+                event=tally.event,
+                kind=kind.__name__,
+            )
+
     def _log_failure(self, tally: Tally, failure: Failure) -> None:
         if failure.check(Undecided) is not None:
             # The hook says why, and need not say so each time.
             return
-        if failure.check(HookTimeout, AuditTrailError, QuotaFileError) is not None:
+        # Of their files, hooks say each failure once themselves.
+        of_files = failure.check(AuditTrailError, QuotaFileError) is not None
+        if not of_files and not self._is_due(tally, type(failure.value)):
+            return
+        if of_files or failure.check(HookTimeout) is not None:
             # It is no defect, and its text says it all.
             _log.error(
                 "{error}", error=failure.value, hook=tally.hook, event=tally.event

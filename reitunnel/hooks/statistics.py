@@ -4,7 +4,7 @@ How often each hook was called for each event, how long that took, and what went
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 
@@ -38,12 +38,26 @@ class HookStatistics:
     drops: int
 
 
+@dataclass(slots=True)
+class Logged:
+    """
+    Failures of one kind that have been logged.
+
+    @ivar until: when the next one is, by the timer of the manager.
+    @ivar unlogged: how many have only been counted since.
+    """
+
+    until: float
+    unlogged: int = 0
+
+
 class Tally:
     """
     What is counted of one hook and one event. The attributes are those of
     L{HookStatistics}.
 
     @ivar counter: tells how often it was called, where C{calls} is not kept.
+    @ivar logged: which kinds of failures have been logged.
     @ivar warned: whether it has been called slow.
     @ivar warned_of_wait: whether its decisions have been called slow.
     """
@@ -56,6 +70,7 @@ class Tally:
         "event",
         "failures",
         "hook",
+        "logged",
         "longest",
         "refusals",
         "seconds",
@@ -76,6 +91,7 @@ class Tally:
         self.failures = 0
         self.drops = 0
         self.counter: Callable[[], int] | None = None
+        self.logged: dict[type, Logged] = {}
         self.warned = False
         self.warned_late = False
 
@@ -118,6 +134,9 @@ class Tallies:
         if tally is None:
             tally = self._tallies[event] = Tally(self.hook, event)
         return tally
+
+    def __iter__(self) -> Iterator[Tally]:
+        return iter(tuple(self._tallies.values()))
 
     def snapshots(self) -> tuple[HookStatistics, ...]:
         """

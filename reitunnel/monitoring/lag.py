@@ -58,7 +58,8 @@ class LagMeter:
         self._next = None
 
     def _measure(self, due: float) -> None:
-        lag = self._clock.seconds() - due
+        # It is less when the clock was set back.
+        lag = max(0.0, self._clock.seconds() - due)
         self.newest = lag
         self.total += lag
         self._recent.append(lag)

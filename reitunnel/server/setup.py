@@ -56,11 +56,29 @@ def authenticator_from(config: ServerConfig) -> ServerAuthenticator:
     if auth.tokens is None and auth.client_ca is None:
         return ServerAuthenticator(anonymous=True)
     return ServerAuthenticator(
-        tokens=None if auth.tokens is None else TokenStore(auth.tokens),
+        tokens=None if auth.tokens is None else _token_store(auth.tokens),
         certificates=None if auth.client_ca is None else CertificatePolicy(),
         require=auth.require,
         channel_binding=auth.channel_binding,
     )
+
+
+def _token_store(file: Path) -> TokenStore:
+    try:
+        return TokenStore(file)
+    except ConfigError as error:
+        # What is wrong with all of the file has its name in place of a key.
+        raise ConfigError(
+            [
+                ConfigMistake(
+                    "auth.tokens",
+                    f"{file} {mistake.message}"
+                    if mistake.path == str(file)
+                    else str(mistake),
+                )
+                for mistake in error.mistakes
+            ]
+        ) from error
 
 
 def visitor_options_from(config: ServerConfig) -> TCPOptions:

@@ -6,7 +6,6 @@ be faster.
 from __future__ import annotations
 
 import json
-import tomllib
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime
@@ -23,14 +22,16 @@ from reitunnel.config import (
     load_client_config,
     load_server_config,
 )
+from reitunnel.config.loading import read_toml
 from reitunnel.errors import (
     CertificateError,
     ConfigError,
     ConfigMistake,
     ReitunnelError,
 )
+from reitunnel.hooks import find_hook_plugins
 from reitunnel.server import Server
-from reitunnel.service.advice import Advice, Severity
+from reitunnel.service.advice import Advice, Severity, risk
 from reitunnel.service.exits import FAILED, MISTAKEN, STOPPED
 from reitunnel.service.machine import Machine, client_fits, server_fits, this_machine
 from reitunnel.service.mistakes import client_mistakes, server_mistakes
@@ -120,6 +121,8 @@ def check_file(
         found = _check(path, side, reactor, machine or this_machine())
     except ReitunnelError as error:
         found = _mistakes(error)
+        if any(each.key.startswith("hooks") for each in found):
+            found += _left_out()
     code = max((_CODES[each.severity] for each in found), default=STOPPED)
     if options["format"] == "json":
         out.write(json.dumps(_as_json(path, side, found, code), indent=2) + "\n")
@@ -164,8 +167,8 @@ def side_of(path: Path) -> Side:
     @raise ReitunnelError: if they do not tell.
     """
     try:
-        table = tomllib.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError, RecursionError):
+        table = read_toml(path)
+    except ConfigError:
         # What is wrong is for the loader to say, whichever it is.
         table = {}
     server = _count(table, _SERVER_KEYS - _CLIENT_KEYS)
@@ -194,6 +197,7 @@ def _check(path: Path, side: Side, reactor: Any, machine: Machine) -> list[Advic
             hooks = Server(reactor, server).hooks
         return [
             *server_risks(server, now),
+            *(_left_out() if server.hooks else ()),
             *server_fits(server, machine),
             *server_hints(server, hooks, machine),
         ]
@@ -202,9 +206,15 @@ def _check(path: Path, side: Side, reactor: Any, machine: Machine) -> list[Advic
         hooks = Client(reactor, client).hooks
     return [
         *client_risks(client, now),
+        *(_left_out() if client.hooks else ()),
         *client_fits(client, machine),
         *client_hints(client, hooks, machine),
     ]
+
+
+def _left_out() -> Iterator[Advice]:
+    for broken in find_hook_plugins().broken:
+        yield risk("hooks", f"plugin {broken.plugin} is left out: {broken.reason}")
 
 
 @contextmanager

@@ -79,7 +79,7 @@ def _as_json(found: HookPlugins) -> dict[str, object]:
             for name, factory in found.factories.items()
         ],
         WRAP_KEY: _plain(describe_options(WrapOptions)),
-        "broken": [asdict(plugin) for plugin in found.broken],
+        "broken": [asdict(plugin) for plugin in found.useless],
     }
 
 
@@ -94,10 +94,10 @@ def _as_text(found: HookPlugins) -> Iterator[str]:
         yield ""
     yield f"Every hook can have wrappers, in a table {WRAP_KEY}:"
     yield from _table(describe_options(WrapOptions))
-    if found.broken:
+    if found.useless:
         yield ""
         yield "These plugins cannot be used:"
-        for plugin in found.broken:
+        for plugin in found.useless:
             yield f"  {plugin.plugin}: {plugin.reason}"
 
 

@@ -22,7 +22,7 @@ def server_mistakes(config: ServerConfig) -> Iterator[ConfigMistake]:
         check_addresses(config)
     except ConfigError as error:
         yield from error.mistakes
-    yield from hook_mistakes(config.hooks)
+    yield from hook_mistakes(config.hooks, "server")
 
 
 def client_mistakes(config: ClientConfig) -> Iterator[ConfigMistake]:
@@ -33,4 +33,4 @@ def client_mistakes(config: ClientConfig) -> Iterator[ConfigMistake]:
         LinkURL.parse(config.server)
     except ValueError as error:
         yield ConfigMistake("server", str(error))
-    yield from hook_mistakes(config.hooks)
+    yield from hook_mistakes(config.hooks, "client")

@@ -5,17 +5,19 @@ What a configuration without mistakes risks.
 from __future__ import annotations
 
 import stat
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from datetime import datetime, timedelta
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
 from cryptography.x509 import Certificate
+from msgspec.structs import fields
 
 from reitunnel.auth.token_file import read_token_file
 from reitunnel.config import (
     ClientConfig,
     ClientTimeouts,
+    HookSettings,
     HostTarget,
     ServerConfig,
     ServerTimeouts,
@@ -24,12 +26,11 @@ from reitunnel.config import (
     parse_monitor_address,
 )
 from reitunnel.config.wording import number
-from reitunnel.hooks.plugins import COMBINED
+from reitunnel.hooks.remote_policy import RemotePolicyHookFactory
 from reitunnel.service.advice import Advice, risk
+from reitunnel.service.hook_tables import hook_tables
 from reitunnel.transports.pem import load_authorities, load_credentials, pem_files
 
-_OF_SERVERS: Final = frozenset({"addresses", "auth", "block", "quota", "rate"})
-"""The hooks that are of no good use to a client (docs/hooks.md says so of each)."""
 SOON: Final = timedelta(days=14)
 """A certificate that expires within this is mentioned."""
 
@@ -93,25 +94,6 @@ def client_risks(config: ClientConfig, now: datetime) -> Iterator[Advice]:
     if config.pem is not None:
         certificate = load_credentials(config.pem).certificate
         yield from _dates("pem", config.pem, certificate, now)
-    yield from _hooks_of_servers([table.table() for table in config.hooks])
-
-
-def _hooks_of_servers(
-    tables: Iterable[Mapping[str, Any]], inside: str = ""
-) -> Iterator[Advice]:
-    """
-    @param inside: the path of the table that these stand in.
-    """
-    for index, table in enumerate(tables):
-        path, name = f"{inside}hooks[{index}]", table["name"]
-        if name in _OF_SERVERS:
-            yield risk(
-                f"{path}.name",
-                f'"{name}" is for servers: on a client it judges what the server has '
-                "judged, and its own server",
-            )
-        elif name == COMBINED:
-            yield from _hooks_of_servers(table["hooks"], f"{path}.")
 
 
 def _common(
@@ -121,6 +103,7 @@ def _common(
     @param files: those that decide who is let in or trusted, by key.
     """
     yield from _timeouts(config.timeouts)
+    yield from _policies(config.hooks, config.timeouts.hook)
     for key, file in files.items():
         if file is not None:
             yield from _replaceable(key, file)
@@ -147,6 +130,21 @@ def _timeouts(timeouts: ServerTimeouts | ClientTimeouts) -> Iterator[Advice]:
         seconds = getattr(timeouts, name, 0.0)
         if seconds > most:
             yield risk(f"timeouts.{name}", f"{number(seconds)} s: {what}")
+
+
+def _policies(hooks: Sequence[HookSettings], most: float) -> Iterator[Advice]:
+    for table in hook_tables(hooks):
+        if table.name != RemotePolicyHookFactory.name:
+            continue
+        options = RemotePolicyHookFactory.options
+        [default] = (each.default for each in fields(options) if each.name == "timeout")
+        seconds = table.options.get("timeout", default)
+        if seconds > most:
+            yield risk(
+                f"{table.path}.timeout",
+                f"{number(seconds)} s, of which timeouts.hook leaves {number(most)} s: "
+                "who is asked about is refused then",
+            )
 
 
 def _replaceable(key: str, file: Path) -> Iterator[Advice]:

@@ -5,16 +5,16 @@ docs/performance.md has the reasons.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from typing import Any, Final
+from collections.abc import Iterator
+from typing import Final
 
 from reitunnel.config import ClientConfig, ServerConfig, parse_link_address
-from reitunnel.config.settings import Tuning
-from reitunnel.hooks import CombinedHook, HookManager, HookWrapper
+from reitunnel.config.settings import HookSettings, Tuning
+from reitunnel.hooks import HookManager
 from reitunnel.hooks.calls import wants
-from reitunnel.hooks.plugins import COMBINED
 from reitunnel.hooks.wraps import WRAP_KEY
 from reitunnel.service.advice import Advice, hint
+from reitunnel.service.hook_tables import hook_tables
 from reitunnel.service.machine import Machine
 
 _BEST_READ: Final = 65536
@@ -54,8 +54,7 @@ def server_hints(
             "tuning.switch_after",
             "streams stay long on the control link, which is slower in bulk",
         )
-    tables = [table.table() for table in config.hooks]
-    yield from _hooks(tables, hooks.hooks, machine)
+    yield from _hooks(config.hooks, hooks, machine)
     yield from _log_level(config.log_level)
 
 
@@ -77,8 +76,7 @@ def client_hints(
         yield hint("carrier", '"mux" is slower in bulk than "auto"')
     elif config.pool_size == 0:
         yield hint("pool_size", "with 0 every stream stays on the control link")
-    tables = [table.table() for table in config.hooks]
-    yield from _hooks(tables, hooks.hooks, machine)
+    yield from _hooks(config.hooks, hooks, machine)
     yield from _log_level(config.log_level)
 
 
@@ -114,60 +112,30 @@ def _tuning(tuning: Tuning) -> Iterator[Advice]:
 
 
 def _hooks(
-    tables: Iterable[Mapping[str, Any]],
-    hooks: Iterable[object],
-    machine: Machine,
-    inside: str = "",
-    wrapped: bool = False,
+    tables: tuple[HookSettings, ...], hooks: HookManager, machine: Machine
 ) -> Iterator[Advice]:
-    """
-    @param inside: the path of the table that these stand in.
-    @param wrapped: whether there is a wrapper around them all.
-    """
-    for index, (table, hook) in enumerate(zip(tables, hooks, strict=False)):
-        path = f"{inside}hooks[{index}]"
-        wrap = table.get(WRAP_KEY)
-        yield from _workers(wrap, f"{path}.{WRAP_KEY}", machine)
-        if table["name"] == COMBINED:
-            own = wrapped or wrap is not None
-            yield from _hooks(table["hooks"], _inside(hook), machine, f"{path}.", own)
-            continue
-        told = any(wants(hook, event) for event in _DATA)
-        if not told or wrapped or wrap is not None:
-            continue
-        if not type(hook).__module__.startswith(_OURS):
+    for table in hook_tables(tables, hooks.hooks):
+        told = any(wants(table.hook, event) for event in _DATA) and not table.wrapped
+        if told and not type(table.hook).__module__.startswith(_OURS):
             yield hint(
-                f"{path}.{WRAP_KEY}",
-                f'"{table["name"]}" is called for each piece of data: sample or '
-                "aggregate calls it less often, queue calls it in threads if it blocks",
+                f"{table.path}.{WRAP_KEY}",
+                f'"{table.name}" is called for each piece of data: sample or aggregate '
+                "calls it less often, queue calls it in threads if it blocks",
             )
-        sample = table.get("sample")
-        if isinstance(sample, int) and sample < _LEAST_SAMPLE:
+        sample = table.options.get("sample")
+        if told and isinstance(sample, int) and sample < _LEAST_SAMPLE:
             yield hint(
-                f"{path}.sample",
+                f"{table.path}.sample",
                 f"{sample} is much work for each piece of data: {_LEAST_SAMPLE} or "
                 "more costs less, and no byte is left out of the sums",
             )
-
-
-def _workers(wrap: Any, path: str, machine: Machine) -> Iterator[Advice]:
-    listed = isinstance(wrap, list)
-    for index, each in enumerate(wrap if listed else [wrap or {}]):
-        if each.get("workers", 0) > 4 * machine.processors:
-            yield hint(
-                f"{path}[{index}].workers" if listed else f"{path}.workers",
-                f"{each['workers']} threads share {machine.processors} processors: "
-                f"{2 * machine.processors} to {4 * machine.processors} are enough",
-            )
-
-
-def _inside(hook: object) -> Sequence[object]:
-    """
-    The hooks of a combined one, which may be wrapped.
-    """
-    while isinstance(hook, HookWrapper) and not isinstance(hook, CombinedHook):
-        [hook] = hook.parts
-    return hook.parts if isinstance(hook, CombinedHook) else ()
+        for path, wrap in table.wraps.items():
+            if wrap.get("workers", 0) > 4 * machine.processors:
+                yield hint(
+                    f"{path}.workers",
+                    f"{wrap['workers']} threads share {machine.processors} processors: "
+                    f"{2 * machine.processors} to {4 * machine.processors} are enough",
+                )
 
 
 def _log_level(level: str) -> Iterator[Advice]:

@@ -41,7 +41,6 @@ SIDES: Mapping[str, type[msgspec.Struct]] = {
 TOP = "Top of the file"
 
 # What is not a table of one Struct: hooks take keys of their own.
-# What is no key: the other keys of the table, and where its file is.
 FREE_KEYS = {("[[hooks]]", "options"), ("[[hooks]]", "directory")}
 
 

@@ -15,6 +15,7 @@ from twisted.trial.unittest import SynchronousTestCase
 from reitunnel.config import (
     ClientConfig,
     ClientPolicy,
+    HookSettings,
     PortRange,
     Secret,
     ServerConfig,
@@ -126,11 +127,16 @@ class ServerTests(LoadingTestCase):
         self.assertEqual((1.0, 0.0), (config.timeouts.hook, config.timeouts.drain))
         self.assertIsInstance(config.timeouts.hook, float)
         self.assertFalse(config.tuning.nodelay)
-        [hook] = config.hooks
         self.assertEqual(
-            ("logging", {"sample": 3, "inner": {"a": [1]}}), (hook.name, hook.options)
+            (
+                HookSettings(
+                    name="logging",
+                    options={"sample": 3, "inner": {"a": [1]}},
+                    directory=self.directory.absolute(),
+                ),
+            ),
+            config.hooks,
         )
-        self.assertIsNotNone(hook.directory)
 
     def test_without_a_file(self) -> None:
         config = load_server_config(

@@ -183,7 +183,7 @@ class OptionTests(SynchronousTestCase):
             (
                 {"visitors": {"deny": ["192.0.2.0/24", "192.0.2.1/24"]}},
                 (
-                    'hooks[0].visitors: deny[1]: "192.0.2.1/24" has bits set behind '
+                    'hooks[0].visitors.deny[1]: "192.0.2.1/24" has bits set behind '
                     'its prefix; "192.0.2.0/24" has not'
                 ),
             ),

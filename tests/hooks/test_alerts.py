@@ -265,8 +265,8 @@ class OptionsTests(SynchronousTestCase):
         for url, what in (
             ("ftp://example.com", "expected https"),
             ("https:///x", "expected https"),
-            ("https://example.com:99999/", "hooks[0]: url: Port out of range"),
-            ("https://[::1/", "hooks[0]: url: Invalid IPv6 URL"),
+            ("https://example.com:99999/", "hooks[0].url: Port out of range"),
+            ("https://[::1/", "hooks[0].url: Invalid IPv6 URL"),
             ("https://u:s3cret@example.com/", "use token_file"),
             ("http://example.com/", "http is not safe"),
             ("https://example.com/a b", "printable"),

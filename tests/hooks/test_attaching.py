@@ -14,8 +14,8 @@ from twisted.logger import LogLevel, capturedLogs
 from twisted.trial.unittest import SynchronousTestCase
 from zope.interface import implementer
 
-from reitunnel import ClientConfig, ConfigError, ServerConfig
-from reitunnel.config import HookSettings
+from reitunnel import ConfigError
+from reitunnel.config import ClientConfig, HookSettings, ServerConfig
 from reitunnel.hooks import ConfiguredHooks, building
 from reitunnel.interfaces import IHookFactory, IHookHost
 from reitunnel.service.check import CheckOptions, check_file
@@ -23,7 +23,7 @@ from reitunnel.service.exits import MISTAKEN
 from tests.hooks.support import BackgroundHook
 from tests.pair import Pair, client_config, server_config
 
-REASON = "hook Moody failed in attach: RuntimeError: no such table"
+REASON = "Moody cannot be attached: RuntimeError: no such table"
 
 
 class Moody(BackgroundHook):
@@ -62,7 +62,10 @@ def exit_quietly(self: object, options: NoOptions, reactor: object) -> object:
 TABLES = (HookSettings(name="calm"), HookSettings(name="moody"))
 
 
-def register(config: ServerConfig | ClientConfig) -> None:
+def attach(config: ServerConfig | ClientConfig) -> None:
+    """
+    Make the hooks of a configuration, and register them.
+    """
     ConfiguredHooks(Clock(), config).register(())
 
 
@@ -82,7 +85,7 @@ class AttachingTests(SynchronousTestCase):
     def test_start(self) -> None:
         for config in (server_config(hooks=TABLES), client_config(hooks=TABLES)):
             with capturedLogs() as events:
-                error = self.assertRaises(ConfigError, register, config)
+                error = self.assertRaises(ConfigError, attach, config)
             self.check_error(error)
             [said] = events
             self.assertIs(LogLevel.debug, said["log_level"])
@@ -94,7 +97,7 @@ class AttachingTests(SynchronousTestCase):
         A hook that exits instead does not end the program without a word.
         """
         self.patch(MoodyFactory, "build", exit_quietly)
-        error = self.assertRaises(ConfigError, register, server_config(hooks=TABLES))
+        error = self.assertRaises(ConfigError, attach, server_config(hooks=TABLES))
         self.check_error(error, "SystemExit: bye")
         self.flushLoggedErrors(SystemExit)
 
@@ -106,7 +109,7 @@ class AttachingTests(SynchronousTestCase):
             HookSettings(name="calm"),
             HookSettings(name="calm", options={"wrap": {"queue": 1000}}),
         )
-        error = self.assertRaises(ConfigError, register, server_config(hooks=tables))
+        error = self.assertRaises(ConfigError, attach, server_config(hooks=tables))
         self.check_error(error, "BackgroundHook#2 needs a reactor that has threads")
 
     def test_reload(self) -> None:

@@ -48,7 +48,7 @@ class AuditCase(SynchronousTestCase):
     """
 
     def setUp(self) -> None:
-        directory = Path(self.mktemp())
+        directory = Path(self.mktemp()).absolute()
         directory.mkdir()
         self.path = directory.absolute() / "audit.jsonl"
         self.clock = Clock()
@@ -63,7 +63,7 @@ class AuditCase(SynchronousTestCase):
         """
         Make a hook, and register it.
         """
-        hook = AuditHook(AuditOptions(file=str(self.path), **options), self.new_threads)
+        hook = AuditHook(AuditOptions(file=self.path, **options), self.new_threads)
         HookManager(self.clock).register(hook)
         return hook
 
@@ -111,7 +111,7 @@ class ReloadTests(AuditCase):
         and the file is closed.
         """
         hook = AuditHook(
-            AuditOptions(file=str(self.path), events=("server",)), self.new_threads
+            AuditOptions(file=self.path, events=("server",)), self.new_threads
         )
         manager, server = HookManager(self.clock), FakeServer()
         opened = self.successResultOf(
@@ -183,10 +183,10 @@ class OptionsTests(AuditCase):
         """
         What no file can be called is found before anything begins.
         """
-        self.assertEqual(
-            "hooks[0].file: no file has such a name: '/a\\x00b'",
-            self.mistake(file="/a\0b"),
-        )
+        self.assertIn("hooks[0].file: expected a path", self.mistake(file="a\0b"))
+        options = AuditOptions(file=Path("/a\0b"))
+        error = self.assertRaises(ValueError, AuditHook, options)
+        self.assertEqual("no file has such a name: '/a\\x00b'", str(error))
 
 
 class NoText(Exception):
@@ -299,7 +299,7 @@ class RecordTests(AuditCase):
 
 class ThroughATunnelTests(AuditCase):
     def test_records(self) -> None:
-        hook = AuditHook(AuditOptions(file=str(self.path)), self.new_threads)
+        hook = AuditHook(AuditOptions(file=self.path), self.new_threads)
         pair = Pair(server_hooks=[hook]).start()
         visitor, _ = pair.open_stream()
         visitor.hang_up()

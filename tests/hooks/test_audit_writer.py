@@ -48,7 +48,7 @@ class StopTests(AuditCase):
 
     def test_nothing_to_do(self) -> None:
         self.assertIsNone(
-            AuditHook(AuditOptions(file=str(self.path))).finish(),
+            AuditHook(AuditOptions(file=self.path)).finish(),
         )
 
     def test_started_again(self) -> None:
@@ -221,7 +221,7 @@ class FailureTests(AuditCase):
         That there are no more threads is no worse than a full disk.
         """
         threads = [NoThreads(), self.threads]
-        hook = AuditHook(AuditOptions(file=str(self.path)), lambda: threads.pop(0))
+        hook = AuditHook(AuditOptions(file=self.path), lambda: threads.pop(0))
         HookManager(self.clock).register(hook)
         hook.on_client_connect(FakeSession())
         with capturedLogs() as events:
@@ -256,7 +256,7 @@ class ToldTests(AuditCase):
     def setUp(self) -> None:
         super().setUp()
         self.manager = HookManager(self.clock)
-        self.hook = AuditHook(AuditOptions(file=str(self.path)), self.new_threads)
+        self.hook = AuditHook(AuditOptions(file=self.path), self.new_threads)
         self.others = RecordingHook()
         self.manager.register(self.hook, name="audit")
         self.manager.register(self.others)

@@ -311,7 +311,7 @@ class OptionTests(BlockCase):
             ({"failures": 0}, "hooks[0].failures: expected an integer from 1 to 1000"),
             ({"count": []}, "hooks[0].count: expected at least one"),
             ({"count": ["x"]}, "hooks[0].count[0]: expected one of"),
-            ({"never": ["x"]}, "hooks[0]: never[0]: expected a network"),
+            ({"never": ["x"]}, "hooks[0].never[0]: expected a network"),
         ):
             error = self.assertRaises(ConfigError, self.built, table)
             self.assertIn(words, str(error))

@@ -212,7 +212,7 @@ class ReloadCase(SynchronousTestCase):
 class AuditTests(ReloadCase):
     def hook(self, **options: Any) -> AuditHook:
         return AuditHook(
-            AuditOptions(**{"file": str(self.path), **options}), self.new_threads
+            AuditOptions(**{"file": self.path, **options}), self.new_threads
         )
 
     def events(self, path: Path | None = None) -> list[str]:
@@ -334,7 +334,7 @@ class AuditTests(ReloadCase):
         """
         There it begins, and here it ends.
         """
-        old, new = self.hook(), self.hook(file=f"{self.path}2")
+        old, new = self.hook(), self.hook(file=Path(f"{self.path}2"))
         stop = self.come(old)
         self.come(new)
         self.manager.notify_server_stop(stop, self.server)
@@ -346,7 +346,7 @@ class AuditTests(ReloadCase):
     def test_same_file_by_another_name(self) -> None:
         link = self.path.with_name("link")
         link.symlink_to(self.path.parent)
-        old, new = self.hook(), self.hook(file=str(link / self.path.name))
+        old, new = self.hook(), self.hook(file=link / self.path.name)
         self.come(old)
         self.work()
         with capturedLogs() as logged:
@@ -359,7 +359,7 @@ class AuditTests(ReloadCase):
 class QuotaTests(ReloadCase):
     def hook(self, file: bool = True, **rule: Any) -> QuotaHook:
         options = QuotaOptions(
-            rules=(QuotaRule(**rule),), file=str(self.path) if file else None
+            rules=(QuotaRule(**rule),), file=self.path if file else None
         )
         return QuotaHook(options, self.clock, threads=self.new_threads)
 

@@ -294,6 +294,29 @@ class CountingTests(SynchronousTestCase):
         self.assertEqual((0, 1, 1), tuple(buckets[b,] for b in ("1.0", "10.0", "+Inf")))
         self.assertEqual(5, found["reitunnel_stream_seconds_sum"][()])
 
+    def test_names_are_escaped(self) -> None:
+        name = 'with "quotes", a \\ and a\nline'
+        self.open(self.connect(name))
+        found = self.families()
+        self.assertEqual(1, found["reitunnel_client_open"][(f"token:web/{name}",)])
+
+    def test_heads(self) -> None:
+        """
+        Each metric has a type and a word of help, and all of them stand together.
+        """
+        self.open(self.connect())
+        types = {
+            family.name: (family.type, bool(family.documentation))
+            for family in text_string_to_metric_families(
+                self.hook.exposition().decode()
+            )
+        }
+        for of in ("tunnel", "client"):
+            self.assertEqual(("counter", True), types[f"reitunnel_{of}_bytes"])
+            self.assertEqual(("counter", True), types[f"reitunnel_{of}_streams"])
+            self.assertEqual(("gauge", True), types[f"reitunnel_{of}_open_streams"])
+            self.assertEqual(("gauge", True), types[f"reitunnel_{of}_open"])
+
     def test_addresses(self) -> None:
         tunnel = self.open(self.connect())
         tunnel.address = IPv6Address("TCP", "2001:db8::1", 6000)
@@ -331,7 +354,7 @@ class ExportTests(SynchronousTestCase):
     def setUp(self) -> None:
         self.clock = Clock()
         self.threads = ManualThreads()
-        self.path = Path(self.mktemp())
+        self.path = Path(self.mktemp()).absolute()
         self.lines = 0
         background = BackgroundHook()
         HookManager(self.clock).register(background)
@@ -346,7 +369,7 @@ class ExportTests(SynchronousTestCase):
         names = ("sessions", "open_tunnels", "open_streams", "streams", "received")
         return {"line": self.lines, "total": dict.fromkeys([*names, "sent"], 7)}
 
-    def exporter(self, file: str | None = None, log: bool = False) -> Exporter:
+    def exporter(self, file: Path | None = None, log: bool = False) -> Exporter:
         exporter = Exporter(
             self.host, self.measure, 10.0, file, log, threads=self.new_threads
         )
@@ -357,8 +380,14 @@ class ExportTests(SynchronousTestCase):
     def written(self) -> list[int]:
         return [json.loads(line)["line"] for line in self.path.read_text().splitlines()]
 
+    def test_new_file_is_for_its_owner(self) -> None:
+        self.exporter(self.path)
+        self.clock.advance(10)
+        self.threads.run_all()
+        self.assertEqual(0o600, self.path.stat().st_mode & 0o777)
+
     def test_every_interval(self) -> None:
-        self.exporter(str(self.path))
+        self.exporter(self.path)
         for _ in range(3):
             self.clock.advance(10)
             self.threads.run_all()
@@ -368,7 +397,7 @@ class ExportTests(SynchronousTestCase):
         """
         After a stop it goes on.
         """
-        exporter = self.exporter(str(self.path))
+        exporter = self.exporter(self.path)
         for _ in range(2):
             exporter.begin()
             exporter.finish()
@@ -380,7 +409,7 @@ class ExportTests(SynchronousTestCase):
         A name that no file can have is said, and keeps nothing waiting.
         """
         with capturedLogs() as events:
-            exporter = self.exporter("a\0b")
+            exporter = self.exporter(Path("/a\0b"))
             self.clock.advance(10)
             self.threads.run_all()
             finished = exporter.finish()
@@ -388,10 +417,10 @@ class ExportTests(SynchronousTestCase):
             self.threads.run_all()
             self.successResultOf(finished)
         [said] = [formatEvent(event) for event in events]
-        self.assertEqual("cannot write metrics to a\0b: embedded null byte", said)
+        self.assertEqual("cannot write metrics to /a\0b: embedded null byte", said)
 
     def test_last_line(self) -> None:
-        exporter = self.exporter(str(self.path))
+        exporter = self.exporter(self.path)
         finished = exporter.finish()
         assert isinstance(finished, Deferred)
         self.assertNoResult(finished)
@@ -406,7 +435,7 @@ class ExportTests(SynchronousTestCase):
         """
         What is being written is older than the last line.
         """
-        exporter = self.exporter(str(self.path))
+        exporter = self.exporter(self.path)
         self.clock.advance(10)
         finished = exporter.finish()
         assert isinstance(finished, Deferred)
@@ -418,7 +447,7 @@ class ExportTests(SynchronousTestCase):
         """
         It costs lines.
         """
-        self.exporter(str(self.path))
+        self.exporter(self.path)
         for _ in range(5):
             self.clock.advance(10)
         self.threads.run_all()
@@ -428,7 +457,7 @@ class ExportTests(SynchronousTestCase):
         """
         That is said once, and once when it is well again.
         """
-        self.exporter(str(self.path / "metrics.json"))
+        self.exporter(self.path / "metrics.json")
         with capturedLogs() as events:
             for _ in range(2):
                 self.clock.advance(10)

@@ -61,19 +61,6 @@ class RateTests(SynchronousTestCase):
     def assert_near(self, expected: float, actual: float, part: float = 0.01) -> None:
         self.assertApproximates(expected, actual, expected * part)
 
-    def test_clock_is_set_back(self) -> None:
-        """
-        Nobody waits for the time that the clock was set back by, once anything moves or
-        comes.
-        """
-        self.clock.advance(10_000)
-        rate = self.make()
-        streams = [Stream(rate), Stream(rate)]
-        self.run_for(1, *streams)
-        self.clock.rightNow -= 3600
-        streams.append(Stream(rate))
-        self.assertLess(abs(self.run_for(2, *streams) - 2 * RATE), 0.15 * RATE)
-
     def test_one(self) -> None:
         """
         After the burst it moves at the rate.
@@ -81,6 +68,35 @@ class RateTests(SynchronousTestCase):
         stream = Stream(self.rate)
         self.run_for(1, stream)
         self.assert_near(10 * RATE, self.run_for(10, stream))
+
+    def test_clock_is_set_back(self) -> None:
+        """
+        What is not paid for takes as long as it would have taken.
+        """
+        self.clock.advance(7200)
+        first, second = Stream(self.rate), Stream(self.rate)
+        self.run_for(10, first, second)
+        # As a time service does it: what is due does not go back.
+        self.clock.rightNow -= 3600
+        first.flow.moved(PIECE)
+        self.assertTrue(first.brake.held)
+        self.assert_near(10 * RATE, self.run_for(10, first, second), part=0.02)
+        self.clock.rightNow -= 3600
+        joined = Stream(self.rate)
+        self.assert_near(10 * RATE, self.run_for(10, joined), part=0.02)
+
+    def test_clock_is_set_back_while_it_pays(self) -> None:
+        """
+        Who comes then does not wait for the hour either.
+        """
+        self.clock.advance(7200)
+        stream = Stream(self.rate)
+        self.run_for(1, stream)
+        stream.flow.end()
+        self.clock.rightNow -= 3600
+        self.clock.advance(0)
+        late = Stream(self.rate)
+        self.assert_near(10 * RATE, self.run_for(10, late), part=0.02)
 
     def test_burst(self) -> None:
         """

@@ -70,7 +70,7 @@ class QuotaCase(SynchronousTestCase):
         A hook that saves.
         """
         return self.with_options(
-            rules=(QuotaRule(**limits),), file=str(self.path), save_interval=10.0
+            rules=(QuotaRule(**limits),), file=self.path, save_interval=10.0
         )
 
     def with_options(self, **options: Any) -> QuotaHook:
@@ -567,7 +567,7 @@ class OptionTests(QuotaCase):
             ({"rules": [{"max_tunnels": -1}]}, "hooks[0].rules[0].max_tunnels: expect"),
             (
                 {"rules": [{}], "file": f"{self.path}/quota.json"},
-                f"hooks[0]: file: {self.path} is not a directory",
+                f"hooks[0].file: {self.path} is not a directory",
             ),
         ):
             error = self.assertRaises(ConfigError, self.build, [table])

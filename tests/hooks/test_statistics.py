@@ -15,7 +15,14 @@ from zope.interface.verify import verifyObject
 from reitunnel.errors import Code, HookTimeout, InvalidHook, Refused
 from reitunnel.hooks import BaseHook, HookManager, HookStatistics, Opened
 from reitunnel.hooks.data import TIMED_ONE_IN
-from reitunnel.interfaces import Decision, IBackgroundHook, IHookHost, ITunnel
+from reitunnel.hooks.reports import REPORT_INTERVAL
+from reitunnel.interfaces import (
+    Decision,
+    IBackgroundHook,
+    IHookHost,
+    IStream,
+    ITunnel,
+)
 from tests.hooks.fakes import ErrorRecorder, FakeStream, FakeTunnel, RecordingHook
 from tests.hooks.support import BackgroundHook
 
@@ -129,6 +136,34 @@ class CountTests(StatisticsTestCase):
         self.successResultOf(decision)
         figures = self.figures("on_stream_open")
         self.assertEqual((0.0, 3.0), (figures.seconds, figures.waited))
+
+    def test_long_wait(self) -> None:
+        """
+        A decision that takes most of its time is warned of, once, and one that takes
+        all of it is a failure anyway.
+        """
+
+        def decide(after: float) -> None:
+            decision = self.decide()
+            self.clock.advance(after)
+            pending.pop().callback(None)
+            self.successResultOf(decision)
+
+        pending: list[Deferred[None]] = []
+
+        def wait() -> Deferred[None]:
+            pending.append(Deferred())
+            return pending[-1]
+
+        self.manager.register(RecordingHook(decide=wait), name="it")
+        self.assertEqual([], self.lines(lambda: decide(2.5)))
+        self.assertEqual(
+            [
+                "hook it is slow: it took 3 s for on_stream_open; after 5 s that is a refusal"
+            ],
+            self.lines(lambda: decide(3)),
+        )
+        self.assertEqual([], self.lines(lambda: decide(4)))
 
     def test_refusals_and_failures(self) -> None:
         def refuse() -> None:
@@ -364,7 +399,7 @@ class FinishTests(StatisticsTestCase):
         hook = Unattachable()
         error = self.assertRaises(InvalidHook, self.manager.register, hook)
         self.assertEqual(
-            "hook Unattachable failed in attach: Broken: no such table", str(error)
+            "Unattachable cannot be attached: Broken: no such table", str(error)
         )
         self.assertIs(hook, error.hook)
         self.assertIsInstance(error.__cause__, Broken)
@@ -377,3 +412,68 @@ class FinishTests(StatisticsTestCase):
 class Unattachable(BackgroundHook):
     def attach(self, host: IHookHost) -> None:
         raise Broken("no such\ntable")
+
+
+class Failing(BaseHook):
+    """
+    Fails each time.
+    """
+
+    def __init__(self) -> None:
+        self.error: Exception = Broken("this way")
+
+    def on_stream_open(self, stream: IStream) -> None:
+        raise self.error
+
+
+class FloodTests(StatisticsTestCase):
+    """
+    A hook that fails with each visitor is no flood of lines.
+    """
+
+    def setUp(self) -> None:
+        super().setUp()
+        self.hook = Failing()
+        self.manager.register(self.hook, name="it")
+
+    def fail_often(self, times: int) -> list[str]:
+        """
+        What is logged meanwhile.
+        """
+        with capturedLogs() as events:
+            for _ in range(times):
+                self.failureResultOf(self.decide(), Refused)
+        self.flushLoggedErrors(Broken, KeyError)
+        return [str(formatEvent(event)) for event in events]
+
+    def test_said_once_and_counted(self) -> None:
+        failed = "hook it failed in on_stream_open"
+        self.assertEqual([failed], self.fail_often(100))
+        self.assertEqual([], self.fail_often(5))
+        self.timer.advance(REPORT_INTERVAL)
+        more = "hook it failed 104 times more in on_stream_open with Broken"
+        self.assertEqual([more, failed], self.fail_often(3))
+        self.assertEqual(108, self.figures("on_stream_open").failures)
+
+    def test_another_failure(self) -> None:
+        self.fail_often(1)
+        self.hook.error = KeyError("that way")
+        self.assertEqual(["hook it failed in on_stream_open"], self.fail_often(9))
+
+    def test_rest(self) -> None:
+        """
+        What was only counted is said at the end.
+        """
+        self.fail_often(3)
+        with capturedLogs() as events:
+            self.manager.unregister(self.hook)
+        self.assertEqual(
+            ["hook it failed 2 times more in on_stream_open with Broken"],
+            [formatEvent(event) for event in events],
+        )
+
+    def test_hooks_for_errors_are_told_each_time(self) -> None:
+        recorder = ErrorRecorder()
+        self.manager.register(recorder)
+        self.fail_often(5)
+        self.assertEqual(5, len(recorder.errors))

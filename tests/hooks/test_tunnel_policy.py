@@ -228,10 +228,10 @@ class OptionTests(SynchronousTestCase):
         for rule, words in (
             (
                 {"ports": ["0"]},
-                ": ports[0]: expected a port from 1 to 65535 or a range",
+                ".ports[0]: expected a port from 1 to 65535 or a range",
             ),
-            ({"ports": ["80", "9-8"]}, ': ports[1]: the range "9-8" ends before it'),
-            ({"bind": ["*", "x"]}, ": bind[1]: expected a network such as"),
+            ({"ports": ["80", "9-8"]}, '.ports[1]: the range "9-8" ends before it'),
+            ({"bind": ["*", "x"]}, ".bind[1]: expected a network such as"),
             ({"clients": []}, ".clients: expected at least one"),
             ({"clients": [{}]}, ".clients[0]: a rule needs one or more of identities"),
             ({"targets": [{}]}, ".targets[0]: needs hosts, networks or ports, or else"),
@@ -239,10 +239,10 @@ class OptionTests(SynchronousTestCase):
                 {"targets": [{"texts": ["x"], "ports": ["80"]}]},
                 ".targets[0]: needs hosts, networks or ports, or else texts",
             ),
-            ({"targets": [{"ports": ["x"]}]}, ".targets[0]: ports[0]: expected a port"),
+            ({"targets": [{"ports": ["x"]}]}, ".targets[0].ports[0]: expected a port"),
             (
                 {"targets": [{"networks": ["x"]}]},
-                ".targets[0]: networks[0]: expected a network",
+                ".targets[0].networks[0]: expected a network",
             ),
         ):
             error = self.assertRaises(ConfigError, self.built, {"rules": [rule]})

@@ -26,8 +26,8 @@ class FileTests(StreamTestCase):
         directory = self.directory()
         trail, sums = directory / "audit.jsonl", directory / "metrics.jsonl"
         await self.start()
-        self.server.hooks.register(AuditHook(AuditOptions(file=str(trail))))
-        self.server.hooks.register(MetricsHook(MetricsOptions(file=str(sums))))
+        self.server.hooks.register(AuditHook(AuditOptions(file=trail)))
+        self.server.hooks.register(MetricsHook(MetricsOptions(file=sums)))
         visitor, target = await self.pair()
         visitor.transport.write(b"hello")
         await target.got(5)

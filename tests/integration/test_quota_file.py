@@ -32,9 +32,7 @@ class QuotaFileTests(TestCase):
         What was used is in the file when the manager has finished, every time, and no
         thread is left.
         """
-        options = QuotaOptions(
-            rules=(QuotaRule(bytes_per_day=10**9),), file=str(self.path)
-        )
+        options = QuotaOptions(rules=(QuotaRule(bytes_per_day=10**9),), file=self.path)
         real: Any = reactor
         # A clock, because a real day may end in the midst of the test.
         hook = QuotaHook(options, Clock(), threads=lambda: WorkerThreads(real, "quota"))

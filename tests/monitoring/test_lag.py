@@ -4,6 +4,7 @@ Tests of L{reitunnel.monitoring.lag}.
 
 from __future__ import annotations
 
+from twisted.internet.base import DelayedCall
 from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 
@@ -47,3 +48,13 @@ class LagTests(SynchronousTestCase):
         self.meter.stop()
         self.meter.stop()
         self.assertEqual([], self.clock.getDelayedCalls())
+
+    def test_clock_is_set_back(self) -> None:
+        """
+        That is no lag, and takes nothing from the sum.
+        """
+        self.clock.advance(INTERVAL + 0.25)
+        [call] = self.clock.getDelayedCalls()
+        assert isinstance(call, DelayedCall)
+        call.func(*call.args)
+        self.assertEqual((0.0, 0.25), (self.meter.newest, self.meter.total))

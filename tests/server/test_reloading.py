@@ -180,7 +180,7 @@ class ReloadTests(SynchronousTestCase):
         error = self.reload(**wrong)
         assert isinstance(error, ConfigError)
         self.assertEqual(
-            {"listen[1]", "hooks[1].name", str(directory / "junk"), "pem"},
+            {"listen[1]", "hooks[1].name", "auth.tokens", "pem"},
             {mistake.path for mistake in error.mistakes},
         )
         started = self.assertRaises(

@@ -291,32 +291,6 @@ class HintTests(ChecklistTestCase):
             [advice] = self.hook_hints({"wrap": wrap})
             self.assertEqual(key, advice.key)
 
-    def test_hooks_of_servers(self) -> None:
-        """
-        A client has no use for a hook that is for servers.
-        """
-        start = f'server = "tls://h:1"\ntoken_file = "token"\n{self.TUNNEL}'
-        hooks = '[[hooks]]\nname = "logging"\n[[hooks]]\nname = "block"\n'
-        inner = '[[hooks]]\nname = "combined"\n[[hooks.hooks]]\nname = "block"\n'
-        self.assertEqual(
-            ["hooks[1].name", "hooks[2].hooks[0].name"],
-            [line.partition(":")[0] for line in self.risks(start + hooks + inner)],
-        )
-        self.assertEqual([], self.server(hooks + inner))
-
-    def test_combined(self) -> None:
-        """
-        Hooks inside of another one are looked at too.
-        """
-        start = '[[hooks]]\nname = "combined"\n'
-        logging = '[[hooks.hooks]]\nname = "logging"\n'
-        self.assertEqual([], self.server(start + logging))
-        sampled = f"{logging}sample = 2\n"
-        self.assertEqual(
-            ["hooks[0].hooks[1].sample"], self.server(start + logging + sampled)
-        )
-        self.assertEqual([], self.server(f"{start}wrap.aggregate = 2.0\n{sampled}"))
-
     def hook_hints(self, options: dict[str, Any]) -> list[Advice]:
         """
         The hints for a server with a hook of another package.
