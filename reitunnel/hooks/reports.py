@@ -20,9 +20,6 @@ from reitunnel.hooks.statistics import Logged, Tallies, Tally
 REPORT_INTERVAL: Final = 60.0
 """How long what happens often is only counted between two reports, in seconds."""
 
-LONG_WAIT: Final = 0.5
-"""What part of the time for a decision is so much of it that the log warns."""
-
 CallWatcher = Callable[[str, str, float, float], object]
 """Told of a call: the hook, the event, when it began, and the seconds that it took."""
 
