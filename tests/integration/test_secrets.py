@@ -70,7 +70,9 @@ class SecretTests(CommandTestCase):
         config = self.put(
             "client.toml",
             f'server = "{url}"\ntoken = "{self.token}"\nclient_id = "three"\n'
-            'log_level = "debug"\n[[tunnels]]\nport = 0\ntarget = "127.0.0.1:1"\n',
+            'log_level = "debug"\n[[tunnels]]\nport = 0\ntarget = "127.0.0.1:1"\n'
+            # What any machine has descriptors for.
+            "[limits]\nmax_streams = 100\n",
         )
         base = (*REITUNNEL, "client")
         remote = ("-R", "0:127.0.0.1:1", *DEBUG)
