@@ -37,9 +37,7 @@ class KeptTests(SynchronousTestCase):
         self.reactor.settle()
         self.addCleanup(self.stop)
         self.server.welcome(capabilities=[RESUME], resume=60.0)
-        self.control.send(
-            FrameKind.TUNNEL_OPENED, TunnelOpened(1, "192.0.2.1", 6000)
-        )
+        self.control.send(FrameKind.TUNNEL_OPENED, TunnelOpened(1, "192.0.2.1", 6000))
         self.reactor.settle()
 
     def stop(self) -> None:

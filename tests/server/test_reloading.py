@@ -34,7 +34,7 @@ from reitunnel.config import (
     ServerTuning,
 )
 from reitunnel.hooks import building
-from reitunnel.interfaces import IHookFactory, IServer
+from reitunnel.interfaces import IHookFactory, IServer, IStream
 from tests.certificates import CertificateAuthority
 from tests.pair import (
     LINK_PORT,
@@ -44,6 +44,7 @@ from tests.pair import (
     outcome,
     server_config,
 )
+from tests.server.raw import raw_client
 
 OTHER = f"tcp://127.0.0.1:{LINK_PORT + 1}"
 FIRST = f"tcp://127.0.0.1:{LINK_PORT}"
@@ -173,6 +174,41 @@ class ReloadTests(SynchronousTestCase):
         self.reload(limits=Limits(max_conns=2))
         self.assertIsNone(self.pair.visit().lost)
         self.assertEqual(2, self.pair.server.visitors.used)
+
+    def test_handshakes(self) -> None:
+        """
+        So do those of links that are shaken hands over, in all and of one address.
+        """
+        hosts = ("192.0.2.1", "192.0.2.1", "192.0.2.2", "192.0.2.3")
+        for limits, admitted in (
+            (Limits(max_handshakes=2), [True, True, False, False]),
+            (Limits(max_handshakes_per_address=1), [True, False, True, True]),
+            (Limits(), [True, True, True, True]),
+        ):
+            self.reload(limits=limits)
+            links = [raw_client(self.pair.reactor, host) for host in hosts]
+            self.assertEqual(admitted, [each.lost is None for each in links])
+            for each in links:
+                each.transport.abortConnection()
+            self.pair.reactor.settle()
+
+    def test_hooks_have_less_time(self) -> None:
+        """
+        What a hook is asked from now on it decides within the new time.
+        """
+
+        class Never(BaseHook):
+            def on_stream_open(self, stream: IStream) -> Deferred[None]:
+                return Deferred()
+
+        self.pair.server.hooks.register(Never())
+        for hook, long in ((2.0, 1.9), (20.0, 19.9)):
+            self.reload(timeouts=ServerTimeouts(hook=hook))
+            visitor = self.pair.visit()
+            self.pair.reactor.advance(long)
+            self.assertIsNone(visitor.lost)
+            self.pair.reactor.advance(0.1)
+            self.assertTrue(visitor.reset)
 
     def test_policy(self) -> None:
         """
