@@ -4,9 +4,12 @@ What a client keeps at most for a server that acknowledges nothing.
 
 from __future__ import annotations
 
+from typing import cast
+
 from twisted.trial.unittest import SynchronousTestCase
 
 from reitunnel import Client
+from reitunnel.client.session import ClientSession
 from reitunnel.config.settings import ClientLimits, ClientTimeouts
 from reitunnel.wire.frames import FrameKind
 from reitunnel.wire.messages import RESUME, StreamOpen, TunnelOpened, encode_total
@@ -71,9 +74,9 @@ class KeptTests(SynchronousTestCase):
         When the bound is reached, no more is sent, nor read from targets. What goes
         the other way goes on, and so does everything once it is acknowledged.
         """
-        session = self.client.session
-        assert session is not None and session.mux.journal is not None
+        session = cast("ClientSession", self.client.session)
         journal = session.mux.journal
+        assert journal is not None
         self.visit(2)
         target = self.targets.newest
         target.say(bytes(MUCH))

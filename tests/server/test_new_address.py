@@ -4,9 +4,11 @@ A session that goes on from another address: whoever asks is told the new one.
 
 from __future__ import annotations
 
+from twisted.internet.interfaces import IAddress
+
 from reitunnel import BaseHook, Code
 from reitunnel.config import ClientTimeouts
-from reitunnel.interfaces import IAddress, ISession, ITunnel
+from reitunnel.interfaces import ISession, ITunnel
 from reitunnel.relay import shown
 from tests.monitoring.asking import AskingTestCase
 from tests.pair import TARGET_PORT, Pair, client_config

@@ -489,10 +489,36 @@ class StopNowTests(SynchronousTestCase):
             self.assertNotIn("wait", other.status)
             self.assertEqual([], pair.stop())
 
+    def test_neither_before_nor_after(self) -> None:
+        """
+        It is for the stop that is under way: links of before and after it stay.
+        """
+        for name in ("server", "client"):
+            pair = Pair().start()
+            one = pair.server if name == "server" else pair.client
+            link = pair.link
+            one.stop_now()
+            pair.reactor.advance(2)
+            self.assertTrue(link.server.connected)
+            pair.open_stream()
+            stopping = one.stopService()
+            pair.reactor.settle()
+            one.stop_now()
+            pair.reactor.settle()
+            self.successResultOf(stopping)
+            (pair.start_server if name == "server" else pair.start_client)()
+            pair.reactor.advance(0.9)
+            link = pair.link
+            self.assertTrue(link.server.connected)
+            pair.reactor.advance(2)
+            self.assertIs(link, pair.link)
+            self.assertTrue(link.server.connected)
+            self.assertEqual([], pair.stop())
+
     def test_other_side_is_gone(self) -> None:
         """
         One that does not answer is cut off after a second, or at once when asked
-        again.
+        again: on all of its links.
         """
         for asked_again in (False, True):
             for name in ("server", "client"):
@@ -502,17 +528,27 @@ class StopNowTests(SynchronousTestCase):
                 one = pair.server if name == "server" else pair.client
                 stopping = one.stopService()
                 pair.reactor.settle()
-                pair.link.silence()
+                pair.silence_links()
                 one.stop_now()
-                pair.reactor.settle()
+                pair.reactor.advance(0.9)
                 self.assertNoResult(stopping)
+                self.assertGreater(len(_connected(pair, name)), 1)
                 if asked_again:
                     one.stop_now()
                     pair.reactor.settle()
                 else:
-                    pair.reactor.advance(1)
+                    pair.reactor.advance(0.1)
                 self.successResultOf(stopping)
-                pair.stop()
+                self.assertEqual([], _connected(pair, name))
+                self.assertEqual([], pair.stop())
+
+
+def _connected(pair: Pair, name: str) -> list[object]:
+    """
+    Give the ends of links that one side has.
+    """
+    ends = (getattr(connection, name) for connection in pair.link_connections)
+    return [end for end in ends if end.connected]
 
 
 def _tuning(tuning: ServerTuning) -> tuple[int, int]:
