@@ -69,7 +69,12 @@ class Reloading:
         kept: tuple[str, ...] = ()
         if running:
             config, kept = _with_what_stays(server.config, config)
-        authenticator = authenticator_from(config)
+        try:
+            authenticator = authenticator_from(config)
+        except ConfigError:
+            # The one in force would say it again when the next client comes.
+            server.authenticator.pass_over(config.auth.tokens)
+            raise
         made = transport_settings_from(config, self._admission)
         settings, known = made, self._ports.settings.certificates
         if known is not None and made.certificates is not None:

@@ -4,12 +4,18 @@ A server that changes to another configuration while it runs.
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any, ClassVar, cast
 
 from msgspec import Struct
 from twisted.internet.defer import Deferred
-from twisted.logger import ILogObserver, LogEvent, globalLogPublisher
+from twisted.logger import (
+    ILogObserver,
+    LogEvent,
+    capturedLogs,
+    globalLogPublisher,
+)
 from twisted.python.failure import Failure
 from twisted.trial.unittest import SynchronousTestCase
 from zope.interface import implementer
@@ -23,6 +29,7 @@ from reitunnel import (
     Server,
     TransportError,
 )
+from reitunnel.auth import new_token
 from reitunnel.config import (
     AuthSettings,
     ClientTimeouts,
@@ -30,11 +37,13 @@ from reitunnel.config import (
     Limits,
     Policy,
     PortRange,
+    Secret,
     ServerTimeouts,
     ServerTuning,
 )
 from reitunnel.hooks import building
 from reitunnel.interfaces import IHookFactory, IServer, IStream
+from tests.auth.support import write_token_file
 from tests.certificates import CertificateAuthority
 from tests.pair import (
     LINK_PORT,
@@ -234,6 +243,42 @@ class ReloadTests(SynchronousTestCase):
         self.pair.session.close()
         self.pair.reactor.advance(60)
         self.assertEqual((), self.pair.server.sessions)
+
+    def test_wrong_tokens(self) -> None:
+        """
+        What is wrong with a token file is said by the reload alone; the old tokens
+        stay, and a file that is right again is read when a client comes.
+        """
+        tokens = Path(self.mktemp())
+        token, verifier = new_token("office")
+        write_token_file(tokens, verifier)
+        auth = AuthSettings(tokens=tokens)
+        self.reload(insecure_no_auth=False, auth=auth)
+
+        def connects(name: str, token: str) -> bool:
+            client = self.pair.start_another(
+                client_config(client_id=name, tunnels=(), token=Secret(token))
+            )
+            return client.session is not None
+
+        tokens.write_text("junk")
+        with capturedLogs() as logs:
+            error = self.reload(insecure_no_auth=False, auth=auth)
+            self.assertTrue(connects("first", token))
+        self.assertIsInstance(error, ConfigError)
+        self.assertEqual([], _said_of(tokens, logs))
+        tokens.write_text("more junk")
+        with capturedLogs() as logs:
+            self.assertTrue(connects("second", token))
+        self.assertEqual(1, len(_said_of(tokens, logs)))
+        other, verifier = new_token("other")
+        tokens.write_text("junk")
+        self.reload(insecure_no_auth=False, auth=auth)
+        tokens.write_text(verifier)
+        with capturedLogs() as logs:
+            self.assertFalse(connects("third", token))
+            self.assertTrue(connects("fourth", other))
+        self.assertEqual(1, len(_said_of(tokens, logs)))
 
     def test_what_stays(self) -> None:
         """
@@ -541,6 +586,13 @@ class StopNowTests(SynchronousTestCase):
                 self.successResultOf(stopping)
                 self.assertEqual([], _connected(pair, name))
                 self.assertEqual([], pair.stop())
+
+
+def _said_of(path: Path, logs: Iterable[LogEvent]) -> list[LogEvent]:
+    """
+    Give what was logged of a file.
+    """
+    return [event for event in logs if event.get("path") == path]
 
 
 def _connected(pair: Pair, name: str) -> list[object]:
