@@ -186,6 +186,12 @@ class Striker:
             outage = self._outage(route)
         # An idle one may die of being slow, too.
         self._strike_data_links(route, chosen, kills=kind not in HARMLESS)
+        # One that is silent already is waited for.
+        heard = [
+            each
+            for each in chosen
+            if not (each.up.weather.swallow or each.down.weather.swallow)
+        ]
         for connection in chosen:
             self._harm_one(kind, fault, connection)
         if outage is not None and kind not in (Kind.CORRUPT, Kind.REPLAY):
@@ -194,7 +200,7 @@ class Striker:
             await DeferredList(
                 [
                     self._found(each, route if each is control else None)
-                    for each in chosen
+                    for each in heard
                 ],
                 fireOnOneErrback=True,
                 consumeErrors=True,
