@@ -4,6 +4,7 @@ The server's side of authentication: what is offered on a link, and the judgemen
 
 from __future__ import annotations
 
+import os
 from functools import partial
 from typing import get_args
 
@@ -69,6 +70,14 @@ class ServerAuthenticator:
         )
         self._binding = ServerBinding(channel_binding)
         self._anonymous = anonymous
+
+    def pass_over(self, tokens: str | os.PathLike[str] | None) -> None:
+        """
+        Do not read a token file as it is now: what is wrong with it has been said. See
+        L{TokenStore.pass_over}.
+        """
+        if self._tokens is not None and tokens is not None:
+            self._tokens.pass_over(tokens)
 
     def offered(self, facts: ILinkFacts) -> tuple[str, ...]:
         """

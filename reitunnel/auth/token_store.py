@@ -71,6 +71,16 @@ class TokenStore:
         self._stamp = _stamp(self._path)
         self._file = read_token_file(self._path)
 
+    def pass_over(self, path: str | os.PathLike[str]) -> None:
+        """
+        Do not read the file as it is now: whoever has changed it has been told what is
+        wrong with it.
+
+        @param path: the file. If it is not the one of this store, nothing happens.
+        """
+        if Path(path) == self._path:
+            self._stamp = _stamp(self._path)
+
     def verifier(self, name: str) -> Verifier:
         """
         Give the verifier of a name.

@@ -5,7 +5,6 @@ The client as a service: keeps a session with the server, and its tunnels open.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from functools import partial
 from types import MappingProxyType
 from typing import Any, Final
 
@@ -101,7 +100,7 @@ class Client(Service):
         self._draining = Draining(reactor, self._log)
         # The session that the client closes while it stops.
         self._leaving: ClientSession | None = None
-        self._links: set[Deferred[None]] = set()
+        self._links: set[Link] = set()
 
     # What embedding programs use.
 
@@ -273,10 +272,8 @@ class Client(Service):
         a second, so that it hears that it is over. Called again, it waits
         for nothing.
         """
-        session = self._leaving
-        if session is not None:
-            abort = partial(session.mux.abort, Code.SHUTDOWN, "the client is stopping")
-            self._draining.hurry(abort)
+        if self._leaving is not None:
+            self._draining.hurry(self._cut_off)
 
     @property
     def status(self) -> str:
@@ -350,8 +347,8 @@ class Client(Service):
         A link to the server is there, and is to be shaken hands over.
         """
         if not link.lost:
-            self._links.add(link.closed)
-            link.closed.addBoth(lambda _: self._links.discard(link.closed))
+            self._links.add(link)
+            link.closed.addBoth(lambda _: self._links.discard(link))
 
     def tunnel_closed(self, wanted: ClientTunnel, code: Code, reason: str) -> None:
         """
@@ -408,7 +405,7 @@ class Client(Service):
             await self._draining.wait(session.streams, seconds)
             session.close(Code.SHUTDOWN, reason)
         await self._attempts.stop()
-        await DeferredList(self._links)
+        await DeferredList([link.closed for link in self._links])
         self._draining.stop()
         self._leaving = None
         self.pipes.clear()
@@ -418,3 +415,10 @@ class Client(Service):
         if was_up:
             self._log.info("stopped")
         standing.stopped()
+
+    def _cut_off(self) -> None:
+        """
+        Wait for the server no more.
+        """
+        for link in tuple(self._links):
+            link.abort()

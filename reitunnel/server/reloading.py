@@ -12,13 +12,14 @@ import msgspec
 from twisted.internet.defer import Deferred, DeferredLock
 from twisted.internet.interfaces import IListeningPort
 
+from reitunnel.auth import ServerAuthenticator
 from reitunnel.config import (
     Gathering,
     ServerConfig,
     changed_keys,
     verify_server_config,
 )
-from reitunnel.errors import ReitunnelError
+from reitunnel.errors import ConfigError, ReitunnelError
 from reitunnel.hooks import NOTHING_OPENED, ConfiguredHooks, Opened, naming, owed_to
 from reitunnel.server.limits import Admission
 from reitunnel.server.link_ports import LinkPorts
@@ -79,7 +80,7 @@ class Reloading:
         kept: tuple[str, ...] = ()
         if running:
             config, kept = _with_what_stays(server.config, config)
-        authenticator = gathering.make(lambda: authenticator_from(config))
+        authenticator = gathering.make(lambda: self._authenticator(config))
         made = gathering.make(lambda: transport_settings_from(config, self._admission))
         hooks = gathering.make(lambda: self._hooks.rebuilt(config))
         gathering.finish()
@@ -118,6 +119,14 @@ class Reloading:
         await server.descriptors.close(closing)
         await manager.finish_removed()
         return kept
+
+    def _authenticator(self, config: ServerConfig) -> ServerAuthenticator:
+        try:
+            return authenticator_from(config)
+        except ConfigError:
+            # The one in force would say it again when the next client comes.
+            self._server.authenticator.pass_over(config.auth.tokens)
+            raise
 
     def _see_that_it_goes_on(self) -> None:
         if self._server.stopping:

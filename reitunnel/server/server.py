@@ -115,8 +115,7 @@ class Server(Service):
         )
         self._draining = Draining(reactor, self._log)
         self._greetings: dict[Greeting, ITransport] = {}
-        self._links: set[Deferred[None]] = set()
-        self._hurried: Deferred[None] | None = None
+        self._links: set[Link] = set()
 
     # What embedding programs use.
 
@@ -243,16 +242,8 @@ class Server(Service):
         a second, so that they hear that it is over. Hooks are told all
         the same. Called again, it waits for nothing.
         """
-        hurried, sessions = self._hurried, tuple(self.clients)
-        if hurried is None or hurried.called:
-            return
-
-        def cut() -> None:
-            for session in sessions:
-                session.mux.abort(Code.SHUTDOWN, "the server is stopping")
-            hurried.callback(None)
-
-        self._draining.hurry(cut)
+        if self.stopping:
+            self._draining.hurry(self._cut_off)
 
     # What links and sessions tell.
 
@@ -266,8 +257,8 @@ class Server(Service):
         if not self._takes_links or not self._admission.admit(base):
             return False
         self._greetings[greeting] = base
-        self._links.add(link.closed)
-        link.closed.addBoth(lambda _: self._links.discard(link.closed))
+        self._links.add(link)
+        link.closed.addBoth(lambda _: self._links.discard(link))
         return True
 
     def link_settled(self, greeting: Greeting) -> None:
@@ -348,7 +339,6 @@ class Server(Service):
 
     async def _stop(self) -> None:
         self.stopping = True
-        hurried = self._hurried = Deferred[None]()
         await self._start.cancel()
         was_up = self._start.succeeded
         await self._ports.close()
@@ -361,16 +351,21 @@ class Server(Service):
         for session in self.clients:
             session.close(Code.SHUTDOWN, reason)
         await self.closing_ports.all_freed()
-        either: list[Deferred[Any]] = [DeferredList(self._links), hurried]
-        await DeferredList(either, fireOnOneCallback=True)
-        self._draining.stop()
+        await DeferredList([link.closed for link in self._links])
         self.descriptors.stop()
         self.pipes.clear()
         if was_up:
             self.hooks.notify_server_stop(self._start.owed, self)
         await self.hooks.finish()
+        self._draining.stop()
         if was_up:
             self._log.info("stopped")
         self._start.forget()
         self.stopping = False
-        self._hurried = None
+
+    def _cut_off(self) -> None:
+        """
+        Wait for no client any more.
+        """
+        for link in tuple(self._links):
+            link.abort()

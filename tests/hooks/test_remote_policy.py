@@ -15,6 +15,7 @@ from twisted.logger import capturedLogs, formatEvent
 from twisted.trial.unittest import SynchronousTestCase
 from zope.interface.verify import verifyObject
 
+from reitunnel.config import Policy, PortRange
 from reitunnel.errors import ConfigError, InvalidHook, Refused, Undecided
 from reitunnel.hooks import AsyncHook, BaseHook, HookManager
 from reitunnel.hooks.posting import PostFailed
@@ -50,7 +51,7 @@ from tests.hooks.fakes import (
     FakeTunnel,
 )
 from tests.hooks.posters import ManualPoster
-from tests.pair import Pair
+from tests.pair import Pair, server_config
 from tests.quality.fences import fenced_blocks
 
 ALL: tuple[Asked, ...] = ("client", "tunnel", "stream")
@@ -409,11 +410,15 @@ class ThroughAServerTests(SynchronousTestCase):
         """
         What the server's policy does not allow, no hook can.
         """
-        hook = RewritingHook(80)
-        pair = Pair(server_hooks=[hook]).start()
-        self.assertEqual([], pair.public_ports)
-        self.assertRaises(RuntimeError, hook.seen[0].rewrite, port=6000)
-        self.assertEqual([], pair.stop())
+        config = server_config(policy=Policy(ports=(PortRange(6000, 6099),)))
+        for port, said in ((6100, "port 6100 is not allowed"), (6099, "")):
+            hook = RewritingHook(port)
+            pair = Pair(server=config, server_hooks=[hook]).start()
+            self.assertEqual([] if said else [port], pair.public_ports)
+            told = [str(error) for error, _ in pair.told_server.errors]
+            self.assertEqual([said] if said else [], told)
+            self.assertRaises(RuntimeError, hook.seen[0].rewrite, port=6000)
+            self.assertEqual([], pair.stop())
 
     def test_client(self) -> None:
         """

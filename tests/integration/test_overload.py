@@ -11,7 +11,7 @@ from __future__ import annotations
 import contextlib
 import socket
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -37,6 +37,8 @@ from tests.integration.programs.deployment import SERVER, TLS
 from tests.integration.streaming import Echo, Programs, port_of, until
 
 _FEW_DESCRIPTORS = 120
+_OTHER = "127.0.0.2"
+"""Another address of this machine."""
 _LIMITED = (
     "import resource, os, sys\n"
     "resource.setrlimit(resource.RLIMIT_NOFILE, (int(sys.argv[1]),) * 2)\n"
@@ -70,6 +72,10 @@ class Line(Protocol):
         The kinds of the frames that came.
         """
         return [frame.kind for frame in FrameReader().feed(bytes(self.received))]
+
+
+def _lost(lines: Sequence[Line]) -> int:
+    return sum(line.lost.called for line in lines)
 
 
 class OverloadCase(TunnelTestCase):
@@ -115,13 +121,18 @@ class OverloadCase(TunnelTestCase):
                 return
             await deferLater(reactor, 0.05)
 
-    async def dial(self, port: int) -> Line:
+    async def dial(self, port: int, source: str = "127.0.0.1") -> Line:
         """
         Connect, to the server or as a visitor.
+
+        @param source: the address to come from.
         """
         line = Line()
+        endpoint = TCP4ClientEndpoint(
+            reactor, "127.0.0.1", port, bindAddress=(source, 0)
+        )
         try:
-            await connectProtocol(TCP4ClientEndpoint(reactor, "127.0.0.1", port), line)
+            await connectProtocol(endpoint, line)
         except ConnectError:
             # It was reset before it was looked at.
             line.lost.callback(None)
@@ -166,21 +177,42 @@ class HandshakeOverloadTests(OverloadCase):
 
     async def test_silent_connections(self) -> None:
         """
-        A thousand connections that say nothing: those beyond the limit are closed at
-        once, the others when their time is over.
+        A thousand connections that say nothing: as many as the limits allow stay, of
+        one address and in all, and the others are closed at once. Who hangs up makes
+        room.
         """
         await self.serve(
             {
-                "timeouts.handshake": 3.0,
+                "timeouts.handshake": 600.0,
                 "limits.max_handshakes": 900,
                 "limits.max_handshakes_per_address": 800,
             }
         )
         before = self.descriptors()
         lines = [await self.dial(self.deployment.port) for _ in range(1000)]
-        await until(lambda: sum(each.lost.called for each in lines) >= 200)
+        await until(lambda: _lost(lines) >= 200)
+        others = [await self.dial(self.deployment.port, _OTHER) for _ in range(150)]
+        await until(lambda: _lost(others) >= 50)
         await self.says(self.visitor)
-        await until(lambda: all(each.lost.called for each in lines))
+        await self.says(await self.dial(self.port))
+        self.assertEqual((200, 50), (_lost(lines), _lost(others)))
+        for line in lines:
+            await self.hang_up(line)
+        await until(lambda: self.descriptors() < before + 200)
+        await self.all_is_well()
+        self.assertEqual(50, _lost(others))
+        for line in others:
+            await self.hang_up(line)
+
+    async def test_silent_for_too_long(self) -> None:
+        """
+        Connections that say nothing are closed when their time is over.
+        """
+        await self.serve({"timeouts.handshake": 2.0})
+        before = self.descriptors()
+        lines = [await self.dial(self.deployment.port) for _ in range(100)]
+        await self.says(self.visitor)
+        await until(lambda: _lost(lines) == 100)
         await until(lambda: self.descriptors() <= before)
         await self.all_is_well()
 

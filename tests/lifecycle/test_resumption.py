@@ -7,13 +7,11 @@ from __future__ import annotations
 
 from typing import Any, ClassVar
 
+import msgspec
 from twisted.trial.unittest import SynchronousTestCase
 
 from reitunnel import Client
-from reitunnel.config.settings import (
-    ClientTimeouts,
-    ServerTimeouts,
-)
+from reitunnel.config.settings import ClientTimeouts, ServerTimeouts, ServerTuning
 from tests.memory import MemoryReactor
 from tests.pair import (
     LINK_PORT,
@@ -438,6 +436,48 @@ class DirectTests(Case):
             self.assertEqual(b"answer", visitor.received, turns)
             visitor.hang_up()
             self.reactor.settle()
+
+
+class LateWordTests(Case):
+    """
+    A stream that goes on on a data link just before the control link, which would say
+    so, goes silent.
+    """
+
+    client: ClassVar[dict[str, Any]] = {"carrier": "auto"}
+
+    def make_pair(self) -> Pair:
+        pair = super().make_pair()
+        pair.server.config = msgspec.structs.replace(
+            pair.server.config, tuning=ServerTuning(switch_after=1000)
+        )
+        return pair
+
+    def test_longer_than_the_heartbeat(self) -> None:
+        """
+        The data link waits for the word for as long as the session does for a link,
+        from when the loss may have been noticed.
+        """
+        visitor, target = self.pair.open_stream()
+        self.assertEqual([], self.pair.used_data_links)
+        self.pair.link.silence()
+        self.reactor.unreachable.add(AWAY)
+        visitor.say(b"x" * 5000)
+        self.reactor.settle()
+        [data_link] = self.pair.used_data_links
+        self.reactor.advance(80)
+        self.assertFalse(self.pair.session.link_up)
+        self.assertEqual(b"", target.received)
+        self.reactor.unreachable.clear()
+        self.reactor.advance(9)
+        self.assertTrue(self.pair.session.link_up)
+        self.assertEqual(5000, len(target.received))
+        visitor.say(b"again")
+        target.say(b"answer")
+        self.reactor.settle()
+        self.assertEqual(5005, len(target.received))
+        self.assertEqual(b"answer", visitor.received)
+        self.assertEqual([data_link], self.pair.used_data_links)
 
 
 class OffTests(Case):

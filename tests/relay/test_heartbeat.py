@@ -106,6 +106,33 @@ class HeartbeatTests(SynchronousTestCase):
         self.heartbeat.stop()
         self.assertEqual([], self.clock.getDelayedCalls())
 
+    def test_begin_again(self) -> None:
+        """
+        What was measured on the link before is forgotten, and answers to what was asked
+        there are no sign of life. Those on the new link count from the first one.
+        """
+        self.heartbeat.start()
+        self.clock.advance(1)
+        self.heartbeat.answered(self.pings[0])
+        self.clock.advance(9)
+        self.heartbeat.stop()
+        self.heartbeat.start()
+        self.assertIs(None, self.heartbeat.round_trip)
+        self.assertEqual(0.0, self.heartbeat.least_round_trip)
+        self.assertFalse(self.heartbeat.late)
+        self.clock.advance(9)
+        self.heartbeat.answered(self.pings[1])
+        self.assertIs(None, self.heartbeat.round_trip)
+        self.heartbeat.answered(self.pings[2])
+        self.assertEqual(9.0, self.heartbeat.round_trip)
+        self.clock.advance(1)
+        self.heartbeat.stop()
+        self.heartbeat.start()
+        self.clock.advance(29)
+        self.heartbeat.answered(self.pings[3])
+        self.clock.advance(1)
+        self.assertEqual(1, self.silences)
+
     def test_stop_before_start(self) -> None:
         self.heartbeat.stop()
         self.assertEqual([], self.clock.getDelayedCalls())

@@ -227,6 +227,29 @@ class LostLinkTests(Case):
         rig.settle()
         self.assertEqual(b"after", target.received)
 
+    def test_answers_that_are_not_read(self) -> None:
+        """
+        A peer that does not read what it has asked for is not listened to, on the next
+        links either, until it reads.
+        """
+        rig = Rig(SessionLimits(max_streams=8, max_tunnels=8), keeps=KEEPS)
+        rig.client.transport.pauseProducing()
+        for _ in range(30_000):
+            rig.client.session.ping(b"12345678")
+        rig.client.mux.changed()
+        rig.settle()
+        for _ in range(3):
+            self.assertFalse(rig.server.transport.reading)
+            rig.cut()
+            rig.relink()
+            rig.client.transport.pauseProducing()
+            rig.settle()
+        self.assertFalse(rig.server.transport.reading)
+        rig.client.transport.resumeProducing()
+        rig.settle()
+        self.assertTrue(rig.server.transport.reading)
+        self.assertEqual(0, rig.server.session.control_queued)
+
 
 class HeartbeatTests(Case):
     def test_silent(self) -> None:

@@ -11,16 +11,23 @@ from typing import Any
 from twisted.internet.interfaces import IListeningPort
 from twisted.trial.unittest import SynchronousTestCase
 
-from reitunnel import Client, Code
+from reitunnel import Code
 from reitunnel.config.settings import ClientLimits, Limits, TunnelSettings
 from reitunnel.testing.ports import cannot_listen
 from reitunnel.wire.frames import FrameKind
 from reitunnel.wire.messages import TunnelEnded, TunnelOpened, known_code
-from tests.memory import MemoryReactor
+from tests.memory import MemoryReactor, Peer
 from tests.pair import LINK_PORT, TARGET_PORT, Pair, client_config, server_config
 from tests.server.raw import raw_client
 
 _TARGET = f"127.0.0.1:{TARGET_PORT}"
+MEBIBYTE = 1 << 20
+MOST_BUFFERED = MEBIBYTE + 40 * (16384 + 2 * 65536 + 2 * 65536)
+"""
+What was promised to a session, and at least to each of its 40 streams; what waits for
+that, a chunk and a read; and what is on its way to each sink, a transport's worth and a
+socket's.
+"""
 
 
 class ScarceReactor(MemoryReactor):
@@ -107,53 +114,67 @@ class VisitorLimitTests(SynchronousTestCase):
 
 
 class BufferLimitTests(SynchronousTestCase):
-    def test_targets_that_do_not_read(self) -> None:
-        """
-        What is buffered for a session has a bound, and its visitors wait; the streams
-        of another session go on.
-        """
-        mebibyte = 1 << 20
-        limits = Limits(max_session_bytes=mebibyte)
-        pair = Pair(
-            server=server_config(limits=limits),
+    """
+    What is buffered for a session has a bound, and those who send wait; the streams of
+    another session go on.
+    """
+
+    def setUp(self) -> None:
+        self.pair = Pair(
+            server=server_config(limits=Limits(max_session_bytes=MEBIBYTE)),
             client=client_config(
-                limits=ClientLimits(max_session_bytes=mebibyte), carrier="mux"
+                limits=ClientLimits(max_session_bytes=MEBIBYTE), carrier="mux"
             ),
         ).start()
-        other = Client(
-            pair.reactor,
-            client_config(
-                client_id="other", tunnels=(TunnelSettings(port=6001, target=_TARGET),)
-            ),
+        other = client_config(
+            client_id="other", tunnels=(TunnelSettings(port=6001, target=_TARGET),)
         )
-        other.startService()
-        pair.reactor.settle()
-        visitors = []
-        for _ in range(40):
-            visitors.append(pair.visit())
-            pair.targets.newest.transport.pauseProducing()
+        self.pair.start_another(other)
+        self.addCleanup(lambda: self.assertEqual([], self.pair.stop()))
+        self.visitors = [self.pair.visit() for _ in range(40)]
+        self.targets = self.pair.targets.all[:40]
+
+    def fill(self, sources: list[Peer], sinks: list[Peer]) -> None:
+        """
+        Let each source send much, and no sink read.
+        """
+        for sink in sinks:
+            sink.transport.pauseProducing()
         for _ in range(64):
-            for visitor in visitors:
-                visitor.say(bytes(mebibyte // 64))
-            pair.reactor.settle()
-        tunnel = next(it for it in pair.server.tunnels if it.port == 6000)
-        # What was promised to the session, and at least to each stream; what waits for
-        # that, a chunk and a read; and what is on its way to each target, a
-        # transport's worth and a socket's.
-        each = 16384 + 2 * 65536 + 2 * 65536
-        self.assertLess(tunnel.bytes_received, mebibyte + 40 * each)
-        unharmed = pair.visit(6001)
+            for source in sources:
+                source.say(bytes(MEBIBYTE // 64))
+            self.pair.reactor.settle()
+
+    def check_others(self) -> None:
+        """
+        See that a stream of the other session goes on, both ways.
+        """
+        unharmed = self.pair.visit(6001)
         unharmed.say(b"up")
-        pair.reactor.settle()
-        self.assertEqual(b"up", pair.targets.newest.received)
-        for target in pair.targets.all[:40]:
-            target.transport.resumeProducing()
-        pair.reactor.settle()
-        self.assertEqual(
-            {mebibyte}, {len(target.received) for target in pair.targets.all[:40]}
-        )
-        other.stopService()
-        self.assertEqual([], pair.stop())
+        self.pair.targets.newest.say(b"down")
+        self.pair.reactor.settle()
+        self.assertEqual(b"up", self.pair.targets.newest.received)
+        self.assertEqual(b"down", unharmed.received)
+
+    def check_all_comes(self, sinks: list[Peer]) -> None:
+        for sink in sinks:
+            sink.transport.resumeProducing()
+        self.pair.reactor.settle()
+        self.assertEqual({MEBIBYTE}, {len(sink.received) for sink in sinks})
+
+    def test_targets_that_do_not_read(self) -> None:
+        self.fill(self.visitors, self.targets)
+        tunnel = next(it for it in self.pair.server.tunnels if it.port == 6000)
+        self.assertLess(tunnel.bytes_received, MOST_BUFFERED)
+        self.check_others()
+        self.check_all_comes(self.targets)
+
+    def test_visitors_that_do_not_read(self) -> None:
+        self.fill(self.targets, self.visitors)
+        [tunnel] = self.pair.client.tunnels
+        self.assertLess(tunnel.bytes_sent, MOST_BUFFERED)
+        self.check_others()
+        self.check_all_comes(self.visitors)
 
 
 class SlowHandshakeTests(SynchronousTestCase):

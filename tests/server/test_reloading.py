@@ -4,12 +4,18 @@ A server that changes to another configuration while it runs.
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any, ClassVar, cast
 
 from msgspec import Struct
 from twisted.internet.defer import Deferred
-from twisted.logger import ILogObserver, LogEvent, globalLogPublisher
+from twisted.logger import (
+    ILogObserver,
+    LogEvent,
+    capturedLogs,
+    globalLogPublisher,
+)
 from twisted.python.failure import Failure
 from twisted.trial.unittest import SynchronousTestCase
 from zope.interface import implementer
@@ -23,6 +29,7 @@ from reitunnel import (
     Server,
     TransportError,
 )
+from reitunnel.auth import new_token
 from reitunnel.config import (
     AuthSettings,
     ClientTimeouts,
@@ -30,11 +37,13 @@ from reitunnel.config import (
     Limits,
     Policy,
     PortRange,
+    Secret,
     ServerTimeouts,
     ServerTuning,
 )
 from reitunnel.hooks import building
-from reitunnel.interfaces import IHookFactory, IServer
+from reitunnel.interfaces import IHookFactory, IServer, IStream
+from tests.auth.support import write_token_file
 from tests.certificates import CertificateAuthority
 from tests.pair import (
     LINK_PORT,
@@ -44,6 +53,7 @@ from tests.pair import (
     outcome,
     server_config,
 )
+from tests.server.raw import raw_client
 
 OTHER = f"tcp://127.0.0.1:{LINK_PORT + 1}"
 FIRST = f"tcp://127.0.0.1:{LINK_PORT}"
@@ -199,6 +209,41 @@ class ReloadTests(SynchronousTestCase):
         self.assertIsNone(self.pair.visit().lost)
         self.assertEqual(2, self.pair.server.visitors.used)
 
+    def test_handshakes(self) -> None:
+        """
+        So do those of links that are shaken hands over, in all and of one address.
+        """
+        hosts = ("192.0.2.1", "192.0.2.1", "192.0.2.2", "192.0.2.3")
+        for limits, admitted in (
+            (Limits(max_handshakes=2), [True, True, False, False]),
+            (Limits(max_handshakes_per_address=1), [True, False, True, True]),
+            (Limits(), [True, True, True, True]),
+        ):
+            self.reload(limits=limits)
+            links = [raw_client(self.pair.reactor, host) for host in hosts]
+            self.assertEqual(admitted, [each.lost is None for each in links])
+            for each in links:
+                each.transport.abortConnection()
+            self.pair.reactor.settle()
+
+    def test_hooks_have_less_time(self) -> None:
+        """
+        What a hook is asked from now on it decides within the new time.
+        """
+
+        class Never(BaseHook):
+            def on_stream_open(self, stream: IStream) -> Deferred[None]:
+                return Deferred()
+
+        self.pair.server.hooks.register(Never())
+        for hook, long in ((2.0, 1.9), (20.0, 19.9)):
+            self.reload(timeouts=ServerTimeouts(hook=hook))
+            visitor = self.pair.visit()
+            self.pair.reactor.advance(long)
+            self.assertIsNone(visitor.lost)
+            self.pair.reactor.advance(0.1)
+            self.assertTrue(visitor.reset)
+
     def test_policy(self) -> None:
         """
         Tunnels that are open stay; the next one is judged by the new policy.
@@ -223,6 +268,42 @@ class ReloadTests(SynchronousTestCase):
         self.pair.session.close()
         self.pair.reactor.advance(60)
         self.assertEqual((), self.pair.server.sessions)
+
+    def test_wrong_tokens(self) -> None:
+        """
+        What is wrong with a token file is said by the reload alone; the old tokens
+        stay, and a file that is right again is read when a client comes.
+        """
+        tokens = Path(self.mktemp())
+        token, verifier = new_token("office")
+        write_token_file(tokens, verifier)
+        auth = AuthSettings(tokens=tokens)
+        self.reload(insecure_no_auth=False, auth=auth)
+
+        def connects(name: str, token: str) -> bool:
+            client = self.pair.start_another(
+                client_config(client_id=name, tunnels=(), token=Secret(token))
+            )
+            return client.session is not None
+
+        tokens.write_text("junk")
+        with capturedLogs() as logs:
+            error = self.reload(insecure_no_auth=False, auth=auth)
+            self.assertTrue(connects("first", token))
+        self.assertIsInstance(error, ConfigError)
+        self.assertEqual([], _said_of(tokens, logs))
+        tokens.write_text("more junk")
+        with capturedLogs() as logs:
+            self.assertTrue(connects("second", token))
+        self.assertEqual(1, len(_said_of(tokens, logs)))
+        other, verifier = new_token("other")
+        tokens.write_text("junk")
+        self.reload(insecure_no_auth=False, auth=auth)
+        tokens.write_text(verifier)
+        with capturedLogs() as logs:
+            self.assertFalse(connects("third", token))
+            self.assertTrue(connects("fourth", other))
+        self.assertEqual(1, len(_said_of(tokens, logs)))
 
     def test_what_stays(self) -> None:
         """
@@ -481,10 +562,36 @@ class StopNowTests(SynchronousTestCase):
             self.assertNotIn("wait", other.status)
             self.assertEqual([], pair.stop())
 
+    def test_neither_before_nor_after(self) -> None:
+        """
+        It is for the stop that is under way: links of before and after it stay.
+        """
+        for name in ("server", "client"):
+            pair = Pair().start()
+            one = pair.server if name == "server" else pair.client
+            link = pair.link
+            one.stop_now()
+            pair.reactor.advance(2)
+            self.assertTrue(link.server.connected)
+            pair.open_stream()
+            stopping = one.stopService()
+            pair.reactor.settle()
+            one.stop_now()
+            pair.reactor.settle()
+            self.successResultOf(stopping)
+            (pair.start_server if name == "server" else pair.start_client)()
+            pair.reactor.advance(0.9)
+            link = pair.link
+            self.assertTrue(link.server.connected)
+            pair.reactor.advance(2)
+            self.assertIs(link, pair.link)
+            self.assertTrue(link.server.connected)
+            self.assertEqual([], pair.stop())
+
     def test_other_side_is_gone(self) -> None:
         """
         One that does not answer is cut off after a second, or at once when asked
-        again.
+        again: on all of its links.
         """
         for asked_again in (False, True):
             for name in ("server", "client"):
@@ -494,17 +601,34 @@ class StopNowTests(SynchronousTestCase):
                 one = pair.server if name == "server" else pair.client
                 stopping = one.stopService()
                 pair.reactor.settle()
-                pair.link.silence()
+                pair.silence_links()
                 one.stop_now()
-                pair.reactor.settle()
+                pair.reactor.advance(0.9)
                 self.assertNoResult(stopping)
+                self.assertGreater(len(_connected(pair, name)), 1)
                 if asked_again:
                     one.stop_now()
                     pair.reactor.settle()
                 else:
-                    pair.reactor.advance(1)
+                    pair.reactor.advance(0.1)
                 self.successResultOf(stopping)
-                pair.stop()
+                self.assertEqual([], _connected(pair, name))
+                self.assertEqual([], pair.stop())
+
+
+def _said_of(path: Path, logs: Iterable[LogEvent]) -> list[LogEvent]:
+    """
+    Give what was logged of a file.
+    """
+    return [event for event in logs if event.get("path") == path]
+
+
+def _connected(pair: Pair, name: str) -> list[object]:
+    """
+    Give the ends of links that one side has.
+    """
+    ends = (getattr(connection, name) for connection in pair.link_connections)
+    return [end for end in ends if end.connected]
 
 
 def _tuning(tuning: ServerTuning) -> tuple[int, int]:

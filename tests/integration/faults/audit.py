@@ -69,8 +69,13 @@ def audit(
         if why.split()[-1] in _NEVER:
             findings.wrong.append(f"stream {number} was reset: {why}")
         _check_reset(record, at_server, at_client, findings)
-        # A visitor waits for so long, and no longer, until its stream is accepted.
-        too_late = why == "TARGET_TIMEOUT" and record.visitor.got == 0
+        # A visitor waits for so long, and no longer, until its stream is accepted: but
+        # without a fault it does not take so long.
+        too_late = (
+            why == "TARGET_TIMEOUT"
+            and record.visitor.got == 0
+            and striker.struck_lately(routes[number], *record.over_at)
+        )
         reached = record.target is not None and not too_late
         if resumes and number not in excused and reached:
             first, last = record.over_at

@@ -6,14 +6,18 @@ started again.
 from __future__ import annotations
 
 import os
+from collections.abc import Coroutine, Iterable
 from pathlib import Path
+from typing import Any, TypeVar
 
-from twisted.internet.defer import Deferred
+from twisted.internet.defer import Deferred, gatherResults
 from twisted.internet.task import deferLater
 
 from tests.integration.faults.ledger import STATE_SIGNAL, Book, read_book
 from tests.integration.processes import PATIENCE, Running, reactor
 from tests.integration.programs.running import end, start
+
+_Result = TypeVar("_Result")
 
 _LOOK_AGAIN = 0.05
 _ROOT = Path(__file__).parents[3]
@@ -146,6 +150,19 @@ class Peer:
             int(path.suffix[1:]): read_book(path)
             for path in sorted(self._directory.glob(f"{self.name}.ledger.*"))
         }
+
+
+async def together(
+    doing: Iterable[Coroutine[Deferred[Any], Any, _Result]],
+) -> list[_Result]:
+    """
+    Do several things at the same time, and wait for all.
+
+    @return: what comes of each, in order.
+    """
+    return await gatherResults(
+        [Deferred.fromCoroutine(each) for each in doing], consumeErrors=True
+    )
 
 
 def pause(seconds: float) -> Deferred[None]:

@@ -23,7 +23,7 @@ from twisted.internet.task import react
 
 from tests.integration.faults.audit import audit
 from tests.integration.faults.plan import Kind, draw
-from tests.integration.faults.processes import Peer, pause
+from tests.integration.faults.processes import Peer, pause, together
 from tests.integration.faults.striking import Striker, Tally
 from tests.integration.faults.truth import Order, Pace, Record, draw_order
 from tests.integration.faults.world import (
@@ -37,6 +37,11 @@ from tests.integration.faults.world import (
 from tests.integration.processes import reactor
 
 _LOOK_AGAIN: Final = 0.05
+_LONG: Final = 4.0
+_SHORT: Final = 1.0
+"""
+How long an interactive stream takes about, in seconds: less when faults soon end.
+"""
 _PATIENCE: Final = 60.0
 """How long streams may take to end once no fault comes any more."""
 _KEPT_PIPES: Final = 32
@@ -186,6 +191,7 @@ class Soak:
         self._striker = Striker(self._world, self._routes_of)
         self._next = 0
         self._feeding = False
+        self._ends_at = 0.0
         self._gives_up_at = float("inf")
 
     async def run(self) -> Outcome:
@@ -201,12 +207,12 @@ class Soak:
         world, plan = self._world, self._plan
         await world.start()
         self._say("all tunnels are open")
-        for route in world.routes:
-            await self._warm_up(route)
+        await together(self._warm_up(route) for route in world.routes)
         await self._all_over()
-        before = [await self._at_rest(peer) for peer in self._peers]
+        before = await together(self._at_rest(peer) for peer in self._peers)
         self._say("faults come")
         self._feeding = True
+        self._ends_at = reactor.seconds() + plan.seconds
         feeders = [
             Deferred.fromCoroutine(self._feed(route))
             for route in world.routes
@@ -222,11 +228,8 @@ class Soak:
             await feeder
         wrong = await self._all_over()
         self._say("all streams are over")
-        wrong += [
-            complaint
-            for old, peer in zip(before, self._peers, strict=True)
-            for complaint in await self._settled(old, peer)
-        ]
+        for complaints in await together(map(self._settled, before, self._peers)):
+            wrong += complaints
         self._say("all is settled")
         wrong += await world.finish()
         wrong += self._striker.tally.unfound
@@ -270,7 +273,9 @@ class Soak:
         Open one stream after the other.
         """
         while self._feeding:
-            order = draw_order(self._number(), self._random, 4.0)
+            left = self._ends_at - reactor.seconds()
+            seconds = min(_LONG, max(left, _SHORT))
+            order = draw_order(self._number(), self._random, seconds)
             if not await self._stream(route, order):
                 # Nobody listens there now.
                 await pause(_LOOK_AGAIN)
@@ -308,7 +313,7 @@ class Soak:
 
     async def _fire(self) -> None:
         plan = self._plan
-        end = reactor.seconds() + plan.seconds
+        end = self._ends_at
         faults = draw(
             plan.seed, routes=len(plan.ways), every=plan.every, kinds=plan.kinds
         )

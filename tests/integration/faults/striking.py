@@ -22,6 +22,8 @@ _UNDONE: Final = frozenset({Kind.CORRUPT, Kind.REPLAY})
 """What a link without TLS does not find out: there it is a reset instead."""
 _LONGEST_SILENCE: Final = 8.0
 """How long a data link is silent at most, in seconds."""
+_LATELY: Final = 15.0
+"""For how long a fault may keep a new stream from being accepted, in seconds."""
 
 
 @dataclass
@@ -93,6 +95,8 @@ class Striker:
         self.killed: set[int] = set()
         self.struck: dict[Connection, Strike] = {}
         self.history: list[str] = []
+        # When a fault began or was over, by the name of the route.
+        self._strikes: dict[str, list[float]] = {}
         self._world = world
         self._routes_of = routes_of
         self._outages: list[Outage] = []
@@ -107,6 +111,15 @@ class Striker:
         route = self._world.routes[fault.route % len(self._world.routes)]
         self.history.append(f"{reactor.seconds():.3f} {route.name} {fault}")
         self._keep(self._strike(fault, route))
+
+    def struck_lately(self, route: Route, since: float, until: float) -> bool:
+        """
+        Whether a fault has struck a route, or the server, between two times or shortly
+        before.
+        """
+        return any(
+            since - _LATELY <= at <= until for at in self._strikes.get(route.name, ())
+        )
 
     async def calm(self) -> None:
         """
@@ -133,6 +146,15 @@ class Striker:
         return result
 
     async def _strike(self, fault: Fault, route: Route) -> None:
+        self._note(fault, route)
+        await self._do(fault, route)
+        self._note(fault, route)
+
+    def _note(self, fault: Fault, route: Route) -> None:
+        for each in self._struck_by(fault, route):
+            self._strikes.setdefault(each.name, []).append(reactor.seconds())
+
+    async def _do(self, fault: Fault, route: Route) -> None:
         kind = fault.kind
         if kind in _UNDONE and not route.secure:
             kind = Kind.RESET
@@ -164,6 +186,12 @@ class Striker:
             outage = self._outage(route)
         # An idle one may die of being slow, too.
         self._strike_data_links(route, chosen, kills=kind not in HARMLESS)
+        # One that is silent already is waited for.
+        heard = [
+            each
+            for each in chosen
+            if not (each.up.weather.swallow or each.down.weather.swallow)
+        ]
         for connection in chosen:
             self._harm_one(kind, fault, connection)
         if outage is not None and kind not in (Kind.CORRUPT, Kind.REPLAY):
@@ -172,7 +200,7 @@ class Striker:
             await DeferredList(
                 [
                     self._found(each, route if each is control else None)
-                    for each in chosen
+                    for each in heard
                 ],
                 fireOnOneErrback=True,
                 consumeErrors=True,

@@ -27,6 +27,8 @@ _TERMS = Terms(
     server=QUICK.server,
     client=QUICK.client,
 )
+_BOUND = 2 * _TIMEOUT + 10.0
+"""A link is found before so many seconds are over, however busy the machine is."""
 _STEADY = Pace(1000, 1, 0.1)
 
 
@@ -41,13 +43,18 @@ class LivenessTests(TestCase):
         await world.start()
         return world
 
-    async def until_gone(self, connection: Connection) -> None:
+    async def silent(self, connection: Connection, *, up: bool, down: bool) -> None:
         """
-        Wait until both ends have let go of a link, and see that neither was told by
-        the other: each has found out by itself.
+        Let a link bring nothing, wait until both ends have let go of it, and see that
+        that is soon, and that neither was told by the other: each has found out by
+        itself.
         """
-        while not connection.gone:
+        connection.black_hole(up=up, down=down)
+        bound = reactor.callLater(_BOUND, list)
+        while not connection.gone and bound.active():
             await pause(0.02)
+        self.assertTrue(bound.active(), "the link was not found in time")
+        bound.cancel()
         self.assertEqual({"client", "server"}, set(connection.lost_at))
 
     async def visit(self, world: World, number: int) -> Record:
@@ -71,8 +78,7 @@ class LivenessTests(TestCase):
         connection = world.control(route)
         assert connection is not None
         begun = reactor.seconds()
-        connection.black_hole(up=up, down=down)
-        await self.until_gone(connection)
+        await self.silent(connection, up=up, down=down)
         for at in connection.lost_at.values():
             # An answer to the last ping may just have come.
             self.assertGreaterEqual(at - begun, _TIMEOUT - _INTERVAL - 0.1)
@@ -89,6 +95,32 @@ class LivenessTests(TestCase):
     async def test_control_link_both(self) -> None:
         await self.silent_control_link(up=True, down=True)
 
+    async def silent_resumed_link(self, *, up: bool, down: bool) -> None:
+        """
+        The same of a link on which a session has just gone on.
+        """
+        world = await self.begin(("tls", "mux"))
+        [route] = world.routes
+        record = await self.visit(world, 1)
+        first = world.control(route)
+        assert first is not None
+        first.reset()
+        while (resumed := world.control(route)) in (None, first):
+            await pause(0.005)
+        assert resumed is not None
+        await self.silent(resumed, up=up, down=down)
+        # The stream goes on on the third one.
+        moved = record.visitor.got
+        while record.visitor.got < moved + 3:
+            self.assertFalse(record.over)
+            await pause(0.02)
+
+    async def test_resumed_link_up(self) -> None:
+        await self.silent_resumed_link(up=True, down=False)
+
+    async def test_resumed_link_down(self) -> None:
+        await self.silent_resumed_link(up=False, down=True)
+
     async def silent_data_link(self, *, up: bool, down: bool) -> None:
         world = await self.begin(("tls", "auto"))
         [route] = world.routes
@@ -96,8 +128,7 @@ class LivenessTests(TestCase):
         while len(world.data_links(route)) < 3:
             await pause(0.02)
         silent, *others = world.data_links(route)
-        silent.black_hole(up=up, down=down)
-        await self.until_gone(silent)
+        await self.silent(silent, up=up, down=down)
         # The pool is full again, and nothing else has noticed.
         while len(world.data_links(route)) < 3:
             await pause(0.02)

@@ -41,7 +41,9 @@ class SoakTests(TestCase):
         """
         ways = tuple((each, carrier) for each in TRANSPORTS for carrier in CARRIERS)
         outcome = await self.soak(
-            SoakPlan(seconds=12, seed=_SEED, ways=ways, streams=2, resumes=True)
+            SoakPlan(
+                seconds=24, seed=_SEED, ways=ways, streams=2, every=0.3, resumes=True
+            )
         )
         self.check(outcome)
         self.assertGreater(outcome.tally.outages, 0)
@@ -54,7 +56,7 @@ class SoakTests(TestCase):
         """
         outcome = await self.soak(
             SoakPlan(
-                seconds=6,
+                seconds=4,
                 seed=_SEED,
                 ways=(("tls", "mux"), ("ws", "mux")),
                 every=0.25,
@@ -72,7 +74,7 @@ class SoakTests(TestCase):
         """
         outcome = await self.soak(
             SoakPlan(
-                seconds=3,
+                seconds=2,
                 seed=_SEED,
                 ways=(("tls", "mux"), ("tcp", "auto")),
                 kinds=(Kind.DELAY, Kind.LIMIT),

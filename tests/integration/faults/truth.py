@@ -100,7 +100,8 @@ def draw_order(number: int, random: Random, seconds: float) -> Order:
     """
     Draw a stream.
 
-    @param seconds: how long an interactive one takes about.
+    @param seconds: how long an interactive one takes about; the slowest bulk one takes
+        5 if that is no less than 2, else 1.5.
     """
     if random.random() < 0.6:
         interval = random.choice((0.02, 0.1, 0.5))
@@ -112,7 +113,7 @@ def draw_order(number: int, random: Random, seconds: float) -> Order:
             Pace(total, piece, interval),
             Pace(total * random.choice((1, 4)), piece * 4, interval),
         )
-    sizes = (0, 70_000, 1_500_000, 6_000_000)
+    sizes = (0, 70_000, 1_500_000, 6_000_000 if seconds >= 2 else 700_000)
     return Order(
         number,
         "bulk",

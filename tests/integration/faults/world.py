@@ -17,7 +17,7 @@ from twisted.internet.interfaces import IListeningPort
 from reitunnel.auth import new_token
 from tests.certificates import CertificateAuthority, write_private
 from tests.integration.faults.ledger import install
-from tests.integration.faults.processes import Peer, pause
+from tests.integration.faults.processes import Peer, pause, together
 from tests.integration.faults.relay import Connection, FaultRelay
 from tests.integration.faults.truth import Truth
 from tests.integration.processes import reactor
@@ -157,12 +157,14 @@ class World:
 
         @return: what was wrong with that.
         """
-        wrong: list[str] = []
-        for peer in (*(route.client for route in self.routes), self.server):
-            code = await peer.finish()
-            if code:
-                wrong.append(f"{peer.name} exited with {code}")
-        return wrong
+        clients = [route.client for route in self.routes]
+        codes = await together(client.finish() for client in clients)
+        codes.append(await self.server.finish())
+        return [
+            f"{peer.name} exited with {code}"
+            for peer, code in zip((*clients, self.server), codes, strict=True)
+            if code
+        ]
 
     async def end(self) -> None:
         """
@@ -172,8 +174,8 @@ class World:
             record.visitor.abort()
             if record.target is not None:
                 record.target.abort()
-        for peer in (*(route.client for route in self.routes), self.server):
-            await peer.end()
+        peers = (*(route.client for route in self.routes), self.server)
+        await together(peer.end() for peer in peers)
         for route in self.routes:
             await route.relay.stop()
         if hasattr(self, "_target"):
