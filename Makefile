@@ -12,7 +12,7 @@ SOURCES = reitunnel tests $(shell find twisted examples benchmarks -name '*.py' 
 UNIT_TESTS = $(filter-out tests.integration,$(subst /,.,$(basename \
     $(patsubst %/__init__.py,%,$(wildcard tests/test_*.py tests/*/__init__.py)))))
 
-.PHONY: help demo test test-unit lint format fuzz bench bench-quick news clean
+.PHONY: help demo test test-unit lint format fuzz bench bench-quick bench-tuning news clean
 
 help:
 	@echo 'make demo         set up, open a tunnel over TLS 1.3 and fetch a page through it'
@@ -22,7 +22,8 @@ help:
 	@echo 'make format       let ruff rewrite the code'
 	@echo 'make fuzz         search for inputs that break a parser: SECONDS=60 each, FUZZ=target ...'
 	@echo 'make bench        every benchmark, next to other tunnels: benchmarks/RESULTS.md'
-	@echo 'make bench-quick  the same in a minute, shown only'
+	@echo 'make bench-quick  most of it in a minute or two, shown only'
+	@echo 'make bench-tuning what the keys of [tuning] do: benchmarks/TUNING.md'
 	@echo 'make news         the news of the next release'
 	@echo 'make clean        remove what the other targets made'
 
@@ -55,6 +56,9 @@ bench: $(VENV)/.installed-bench
 
 bench-quick: $(VENV)/.installed-bench
 	$(BIN)/python -m benchmarks --plan quick
+
+bench-tuning: $(VENV)/.installed-bench
+	$(BIN)/python -m benchmarks --plan tuning --publish
 
 news: $(VENV)/.installed-release
 	$(BIN)/towncrier build --draft --version next

@@ -135,6 +135,7 @@ class Bench:
         *,
         contenders: Sequence[Contender] | None = None,
         count: int | None = None,
+        warm_up: int = 0,
         via: Via = straight,
     ) -> None:
         """
@@ -143,15 +144,17 @@ class Bench:
         left out from then on, and its tunnel closed: the next row opens another one.
 
         @param contenders: whom; those of the plan if left out.
-        @param count: how many rounds, none of them to warm up; those of the plan if
-            left out.
+        @param count: how many rounds; those of the plan if left out, which has some to
+            warm up.
+        @param warm_up: how many come before these C{count}, and are not kept.
         @param via: puts something on the path inside the tunnels.
         """
         if contenders is None:
             contenders = self.contenders
         left = [each for each in contenders if self._open(row, each, via)]
-        numbers = range(-self.plan.warm_up, self.plan.rounds)
-        for number in numbers if count is None else range(count):
+        if count is None:
+            count, warm_up = self.plan.rounds, self.plan.warm_up
+        for number in range(-warm_up, count):
             # A copy: those that fail leave.
             for contender in left[:: -1 if number % 2 else 1]:
                 opened = self._opened[contender.name, via]
@@ -168,7 +171,21 @@ class Bench:
 
                 if not self.attempt(row, contender, once):
                     left.remove(contender)
-                    self._close(contender, via)
+                    self._close(contender.name, via)
+
+    @contextmanager
+    def opening(self) -> Iterator[None]:
+        """
+        Close the tunnels that are opened in the C{with} block when it ends. Those that
+        were open before stay so.
+        """
+        before = set(self._opened)
+        try:
+            yield
+        finally:
+            for name, via in tuple(self._opened):
+                if (name, via) not in before:
+                    self._close(name, via)
 
     @contextmanager
     def new_site(self) -> Iterator[Site]:
@@ -231,8 +248,8 @@ class Bench:
 
         return self.attempt(row, contender, opens)
 
-    def _close(self, contender: Contender, via: Via) -> None:
-        for relay in self._opened.pop((contender.name, via)).relays:
+    def _close(self, name: str, via: Via) -> None:
+        for relay in self._opened.pop((name, via)).relays:
             self._programs.stop(relay)
 
     def _dismiss_workers(self) -> None:

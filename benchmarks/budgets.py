@@ -8,9 +8,12 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from enum import Enum
 
+from benchmarks.contenders.reitunnel import variant_name
 from benchmarks.figures import TIMES, Spread, differences, ratios, spread
 from benchmarks.micro.hooks import name_of, shipped, wrapped
+from benchmarks.plan import FULL
 from benchmarks.results import Key, Run
+from benchmarks.rows import bandwidth, resumption
 
 CARRIERS = ("mux", "direct", "auto")
 DIRECTIONS = ("down", "up")
@@ -126,6 +129,8 @@ def budgets(run: Run) -> Iterator[Budget]:
     yield from _capacity(run)
     yield from _long_path()
     yield from _memory(run)
+    yield from _resumption()
+    yield from _bandwidth()
 
 
 def _bulk() -> Iterator[Budget]:
@@ -261,6 +266,34 @@ def _memory(run: Run) -> Iterator[Budget]:
                     at_least=False,
                     unit="MiB more",
                 )
+
+
+def _resumption() -> Iterator[Budget]:
+    def key(kind: str, direction: str, variant: str) -> Key:
+        return Key(resumption.ROW, direction, variant_name(kind, variant), "rate")
+
+    for kind in resumption.KINDS:
+        for direction in DIRECTIONS:
+            yield Budget(
+                f"bulk {direction}, {kind}, with resumption",
+                key(kind, direction, resumption.ON),
+                0.97,
+                at_least=True,
+                reference=key(kind, direction, resumption.OFF),
+            )
+
+
+def _bandwidth() -> Iterator[Budget]:
+    for rate in FULL.rates:
+        for kind in bandwidth.KINDS:
+            case = bandwidth.case_of(rate)
+            yield Budget(
+                f"the bandwidth hook, {case}, {kind}",
+                Key(bandwidth.ROW, case, kind, bandwidth.OFF),
+                5,
+                at_least=False,
+                unit="% off",
+            )
 
 
 def case_of(run: Run, row: str, usual: str) -> str:

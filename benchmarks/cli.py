@@ -25,8 +25,9 @@ from benchmarks.contenders.reitunnel import TRANSPORTS, kind_of, variant_of
 from benchmarks.errors import BenchmarkError
 from benchmarks.load.starting import ROOT
 from benchmarks.machine import describe
+from benchmarks.pages import page_of
 from benchmarks.plan import PLANS, Plan
-from benchmarks.rows import ROWS
+from benchmarks.rows import EVERY, GROUPS
 from benchmarks.running.procfs import PROC
 from benchmarks.running.programs import Programs, kill_descendants
 
@@ -60,7 +61,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         describe(ROOT),
     )
     try:
-        measure(run, plan, contenders, asked.only or tuple(ROWS))
+        measure(run, plan, contenders, asked.only or rows_of(plan))
     finally:
         kill_descendants()
     path = asked.output or RESULTS / f"{run.started.replace(':', '')}-{plan.name}.json"
@@ -68,7 +69,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     print(report.terminal(run))
     print(f"kept in {path}")
     if asked.publish:
-        report.publish(run, report.PAGE, report.LATEST)
+        page = page_of(run)
+        report.publish(run, page, page.path, page.latest)
     return 0
 
 
@@ -81,7 +83,7 @@ def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
         "--plan", choices=tuple(PLANS), default="quick", help="how much [quick]"
     )
     parser.add_argument(
-        "--only", action="append", choices=tuple(ROWS), help="this benchmark; repeats"
+        "--only", action="append", choices=tuple(EVERY), help="this benchmark; repeats"
     )
     parser.add_argument(
         "--contender", action="append", metavar="NAME", help="this one; repeats"
@@ -110,7 +112,7 @@ def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     )
     parser.add_argument("--output", type=Path, metavar="FILE", help="for the results")
     parser.add_argument(
-        "--publish", action="store_true", help="write RESULTS.md and its plot too"
+        "--publish", action="store_true", help="write the page of these results too"
     )
     parser.add_argument("--list", action="store_true", help="what there is, and exit")
     return parser.parse_args(arguments)
@@ -161,6 +163,13 @@ def chosen_contenders(asked: argparse.Namespace, plan: Plan) -> list[Contender]:
     return [each for each in every if chosen(each.name)]
 
 
+def rows_of(plan: Plan) -> list[str]:
+    """
+    Name the benchmarks of a plan.
+    """
+    return [name for name in GROUPS[plan.group] if name not in plan.skip]
+
+
 def read_keys(texts: Sequence[str]) -> dict[str, Any]:
     """
     Read C{KEY=VALUE}, with a value as TOML has it, or a plain word.
@@ -198,7 +207,7 @@ def measure(
             started = time.monotonic()
             _say(f"{name} ...")
             try:
-                ROWS[name](bench)
+                EVERY[name](bench)
             except Exception as error:
                 bench.note(name, "", reason_of(error))
             _say(f"{name}: {time.monotonic() - started:.0f} s")
@@ -209,7 +218,8 @@ def _list() -> None:
     contenders: Mapping[str, str] = {
         each.name: _why_not(each) for each in every_contender({}, {}, {})
     }
-    print("benchmarks:", ", ".join(ROWS))
+    for group, rows in GROUPS.items():
+        print(f"{group}:", ", ".join(rows))
     print("contenders:")
     for name, reason in contenders.items():
         print(f"  {name}" + (f" (left out: {reason})" if reason else ""))

@@ -5,73 +5,42 @@ Writes what was measured as Markdown: C{python -m benchmarks.report FILE}.
 from __future__ import annotations
 
 import argparse
-from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+import itertools
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from functools import partial
 from pathlib import Path
+from typing import NamedTuple
 
 from benchmarks import budgets, results
-from benchmarks.contenders.reitunnel import variant_of
+from benchmarks.contenders.reitunnel import kind_of, variant_name, variant_of
 from benchmarks.figures import TIMES, Spread, number, ratios, spread
+from benchmarks.pages import PAGES, Page, Table, page_of
 from benchmarks.plot import plot
 from benchmarks.results import Key, Run
 from benchmarks.rows.memory import SAMPLES
 
-_HERE = Path(__file__).resolve().parent
-PAGE = _HERE / "RESULTS.md"
-LATEST = _HERE / "results" / "latest.json"
-
 _DASH = "\N{EN DASH}"
 
 
-@dataclass(frozen=True)
-class Table:
-    """
-    How a row is shown.
-
-    @ivar row: its name.
-    @ivar title: for people.
-    @ivar main: the quantity whose ratios are shown.
-    @ivar references: the contenders that it is divided by, besides its own variants.
-    """
-
-    row: str
-    title: str
-    main: str = ""
-    references: tuple[str, ...] = ()
-
-
-TABLES = (
-    Table("bulk", "Bulk", "rate", ("none", "socat", "stunnel")),
-    Table("latency", "Round trips", "p50", ("none", "socat", "ssh -R")),
-    Table("loaded", "Round trips under load", "p50", ("none", "socat", "stunnel")),
-    Table("visits", "New visitors", "rate", ("none", "socat", "stunnel")),
-    Table("sharing", "Sharing"),
-    Table("crowd", "Many visitors"),
-    Table("tunnels", "Many tunnels"),
-    Table("memory", "Memory"),
-    Table("handshakes", "Handshakes"),
-    Table("long path", "A long path", "rate", ("none",)),
-    Table("micro", "Parts"),
-)
-
-
-def page(run: Run, picture: str = "") -> str:
+def page_text(run: Run, page: Page, picture: str = "") -> str:
     """
     Write the page of a run.
 
     @param picture: the path of its plot, from the page.
     """
     introduction = (
-        "`make bench` writes this page. [What each row means](README.md). "
-        f"Plan `{run.plan}`, {run.started}, {run.seconds / 60:.0f} minutes."
+        f"`{page.command}` writes this page. [What each row means](README.md). "
+        f"Plan `{run.plan}`, {run.started}, {run.seconds / 60:.0f} minutes. "
+        "Ratios are formed pair by pair, within each round. Of several rounds the "
+        "median is shown, with the least and the most in parentheses."
     )
     parts = [
-        "# Results",
+        f"# {page.title}",
         introduction,
-        *([f"![Bulk, round trips and new visitors]({picture})"] if picture else []),
+        *([f"![{page.picture}]({picture})"] if picture else []),
         "## Machine",
         _table(("", ""), run.machine.items()),
-        *sections(run, budgets.judge(run)),
+        *sections(run, page.tables, budgets.judge(run) if page.budgets else ()),
     ]
     return "\n\n".join(parts) + "\n"
 
@@ -81,21 +50,20 @@ def terminal(run: Run) -> str:
     Write what a terminal shows of a run: what was measured.
     """
     judged = [each for each in budgets.judge(run) if each.found is not None]
-    return "\n\n".join(sections(run, judged))
+    tables = itertools.chain.from_iterable(page.tables for page in PAGES.values())
+    return "\n\n".join(sections(run, tables, judged))
 
 
-def sections(run: Run, judged: Sequence[budgets.Judgement]) -> Iterator[str]:
+def sections(
+    run: Run, tables: Iterable[Table], judged: Sequence[budgets.Judgement] = ()
+) -> Iterator[str]:
     """
     Write the budgets, the rows, and what was left out.
     """
     if judged:
         yield "## Budgets"
-        yield (
-            "Ratios are formed pair by pair, within each round: the median, and the "
-            "least and the most of them in parentheses."
-        )
         yield _table(("what", "budget", "measured", ""), map(_budget, judged))
-    for table in TABLES:
+    for table in tables:
         yield from _section(run, table)
     if run.notes:
         yield "## Left out, or not as meant"
@@ -129,51 +97,90 @@ def _section(run: Run, table: Table) -> Iterator[str]:
         # As many columns as are of use: some contenders lack some quantities.
         columns = dict.fromkeys((each.quantity, each.unit) for each in of_case)
         contenders = list(dict.fromkeys(each.contender for each in of_case))
-        references = [name for name in table.references if name in contenders]
-        variants = list(dict.fromkeys(filter(None, map(variant_of, contenders))))
-        if not table.main:
-            variants.clear()
+        quantities = [name for name, _ in columns]
+        compared = _ratio_columns(table, quantities, contenders)
         head = (
             "",
             *(f"{name}, {unit}" if unit else name for name, unit in columns),
-            *(f"{TIMES} {name}" for name in (*references, *variants)),
+            *(each.head for each in compared),
         )
         if case:
             yield f"### {case}"
         yield _table(
             head,
             (
-                _row(
-                    run,
-                    table,
-                    case,
-                    contender,
-                    [name for name, _ in columns],
-                    [*references, *(f"{contender} ({name})" for name in variants)],
-                )
+                _row(run, table.row, case, contender, quantities, compared)
                 for contender in contenders
             ),
         )
 
 
+class Ratio(NamedTuple):
+    """
+    A column of ratios.
+
+    @ivar head: its head.
+    @ivar quantity: what is divided.
+    @ivar reference: by whose: it gives a contender's own.
+    """
+
+    head: str
+    quantity: str
+    reference: Callable[[str], str]
+
+
+def _ratio_columns(
+    table: Table, quantities: Sequence[str], contenders: Sequence[str]
+) -> list[Ratio]:
+    """
+    Give the columns of ratios that a table has.
+    """
+    if table.base:
+        own = partial(_of_its_kind, table.base)
+        return [
+            Ratio(f"{quantity}, {TIMES} {table.base}", quantity, own)
+            for quantity in table.compared
+            if quantity in quantities
+        ]
+    found = [
+        Ratio(f"{TIMES} {name}", table.main, partial(_always, name))
+        for name in table.references
+        if name in contenders
+    ]
+    words = dict.fromkeys(filter(None, map(variant_of, contenders)))
+    for word in words if table.main else ():
+        own = partial(variant_name, variant=word)
+        found.append(Ratio(f"{TIMES} {word}", table.main, own))
+    return found
+
+
+def _always(name: str, contender: str) -> str:
+    return name
+
+
+def _of_its_kind(variant: str, contender: str) -> str:
+    return variant_name(kind_of(contender), variant)
+
+
 def _row(
     run: Run,
-    table: Table,
+    row: str,
     case: str,
     contender: str,
     quantities: Sequence[str],
-    references: Sequence[str],
+    compared: Sequence[Ratio],
 ) -> Sequence[str]:
     """
     Write one contender's line.
     """
     cells = [contender]
     for quantity in quantities:
-        values = run.values(Key(table.row, case, contender, quantity))
+        values = run.values(Key(row, case, contender, quantity))
         cells.append(_spread(spread(values)))
-    own = run.values(Key(table.row, case, contender, table.main))
-    for reference in references:
-        other = run.values(Key(table.row, case, reference, table.main))
+    for each in compared:
+        reference = each.reference(contender)
+        own = run.values(Key(row, case, contender, each.quantity))
+        other = run.values(Key(row, case, reference, each.quantity))
         same = reference == contender
         cells.append("" if same else _spread(spread(ratios(own, other))))
     return cells
@@ -196,7 +203,7 @@ def _table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
     return "\n".join(f"| {' | '.join(cells)} |" for cells in lines)
 
 
-def publish(run: Run, to: Path, latest: Path) -> None:
+def publish(run: Run, page: Page, to: Path, latest: Path) -> None:
     """
     Write the page of a run, and keep the run and its plot for the page.
 
@@ -206,9 +213,9 @@ def publish(run: Run, to: Path, latest: Path) -> None:
     results.save(run, latest)
     drawing = latest.with_suffix(".svg")
     shown = ""
-    if plot(run, drawing):
+    if page.picture and plot(run, drawing):
         shown = str(drawing.resolve().relative_to(to.resolve().parent))
-    to.write_text(page(run, shown))
+    to.write_text(page_text(run, page, shown))
     print(f"wrote {to}")
 
 
@@ -220,15 +227,18 @@ def main() -> None:
         prog="python -m benchmarks.report", description=__doc__
     )
     parser.add_argument("run", type=Path, help="a run's file")
-    parser.add_argument("--page", type=Path, default=PAGE, help=f"[{PAGE.name}]")
+    parser.add_argument(
+        "--page", type=Path, help="what is written [the page of the run's plan]"
+    )
     parser.add_argument(
         "--latest",
         type=Path,
-        default=LATEST,
-        help="where the run is kept, and its plot beside it",
+        help="where the run is kept, and its plot beside it [that of the page]",
     )
     asked = parser.parse_args()
-    publish(results.load(asked.run), asked.page, asked.latest)
+    run = results.load(asked.run)
+    page = page_of(run)
+    publish(run, page, asked.page or page.path, asked.latest or page.latest)
 
 
 if __name__ == "__main__":

@@ -6,13 +6,14 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import subprocess
 import sys
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cache
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 from benchmarks.contenders.base import Opened, Site, Via, straight
 from benchmarks.errors import Unavailable
@@ -29,6 +30,7 @@ _LOAD = "import reitunnel; reitunnel.load_client_config(None, {keys!r}, environ=
 _RUN = "import sys; from reitunnel.service.command import main; sys.exit(main())"
 _PATH = {"ws": "/tunnel", "wss": "/tunnel"}
 _SECURE = ("tls", "wss")
+_BARE_KEY = re.compile(r"[A-Za-z0-9_-]+")
 
 
 @dataclass(frozen=True)
@@ -65,7 +67,7 @@ class Reitunnel:
         """
         The same, and the variant.
         """
-        return f"{self.kind} ({self.variant})" if self.variant else self.kind
+        return variant_name(self.kind, self.variant)
 
     @property
     def encrypted(self) -> bool:
@@ -73,6 +75,26 @@ class Reitunnel:
         Whether it uses TLS.
         """
         return self.transport in _SECURE
+
+    def varied(
+        self,
+        variant: str,
+        server_keys: Mapping[str, Any],
+        client_keys: Mapping[str, Any],
+    ) -> Self:
+        """
+        Give the same with other keys.
+
+        @param variant: what that is called.
+        @param server_keys: the server's, besides those that it has.
+        @param client_keys: the client's.
+        """
+        return replace(
+            self,
+            variant=variant,
+            server_keys={**self.server_keys, **server_keys},
+            client_keys={**self.client_keys, **client_keys},
+        )
 
     def check(self) -> None:
         """
@@ -164,6 +186,15 @@ class Reitunnel:
         return f"{self.transport}://{LOOPBACK}:{port}{path}"
 
 
+def variant_name(kind: str, variant: str) -> str:
+    """
+    Give the name of a contender.
+
+    @param variant: empty if it is none.
+    """
+    return f"{kind} ({variant})" if variant else kind
+
+
 def kind_of(name: str) -> str:
     """
     Give a contender's name without its variant.
@@ -181,9 +212,31 @@ def variant_of(name: str) -> str:
 
 def toml(keys: Mapping[str, Any]) -> str:
     """
-    Write keys as TOML, which has texts, numbers and lists of them as JSON has.
+    Write keys as TOML, one a line.
+
+    @param keys: texts, numbers, truth values, lists and tables, by the key's path.
     """
-    return "".join(f"{key} = {json.dumps(value)}\n" for key, value in keys.items())
+    return "".join(f"{key} = {toml_value(value)}\n" for key, value in keys.items())
+
+
+def toml_value(value: Any) -> str:
+    """
+    Write a value as TOML, on one line.
+    """
+    if isinstance(value, Mapping):
+        pairs = (f"{_toml_key(key)} = {toml_value(value[key])}" for key in value)
+        return f"{{{', '.join(pairs)}}}"
+    if isinstance(value, list | tuple):
+        return f"[{', '.join(map(toml_value, value))}]"
+    # Texts, numbers and truth values are as in JSON.
+    return json.dumps(value)
+
+
+def _toml_key(key: str) -> str:
+    """
+    Write a key of a table: a name, and no path.
+    """
+    return key if _BARE_KEY.fullmatch(key) else json.dumps(key)
 
 
 @cache

@@ -15,6 +15,7 @@ import socket
 import sys
 from contextlib import suppress
 
+from benchmarks.load.pings import answer
 from benchmarks.load.request import SIZE, Request
 from benchmarks.load.transfer import prepare, receive, receive_exactly, send
 from benchmarks.running.ports import LOOPBACK
@@ -28,6 +29,9 @@ def serve(connection: socket.socket, request: Request) -> dict[str, object]:
     """
     if request.do == "send":
         return {"bytes": send(connection, seconds=request.seconds, size=request.size)}
+    if request.do == "answer":
+        assert request.size is not None
+        return {"bytes": answer(connection, request.size)}
     return receive(connection, skip=request.skip, until=request.until)._asdict()
 
 

@@ -10,20 +10,22 @@ from typing import Literal, NamedTuple
 SIZE = 256
 """A request is always so many bytes."""
 
+_KINDS = ("send", "receive", "answer")
+
 
 class Request(NamedTuple):
     """
     What the target is to do with a connection.
 
     @ivar number: tells its report from others.
-    @ivar do: send, until C{seconds} have passed or C{size} bytes are sent; or
-        receive, to the end.
+    @ivar do: send, until C{seconds} have passed or C{size} bytes are sent; receive,
+        to the end; or answer each C{size} bytes with as many, to the end.
     @ivar skip: a receiver does not count the first so many seconds.
     @ivar until: a receiver cuts the stream off after so many seconds.
     """
 
     number: int
-    do: Literal["send", "receive"]
+    do: Literal["send", "receive", "answer"]
     seconds: float | None = None
     size: int | None = None
     skip: float = 0.0
@@ -43,6 +45,6 @@ class Request(NamedTuple):
         @raise ValueError: if it is none.
         """
         fields = json.loads(data)
-        if not isinstance(fields, dict) or fields.get("do") not in ("send", "receive"):
+        if not isinstance(fields, dict) or fields.get("do") not in _KINDS:
             raise ValueError("not a request")
         return cls(**fields)

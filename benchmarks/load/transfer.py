@@ -105,10 +105,11 @@ def receive(
     idle = 0.0
     while size := connection.recv_into(buffer):
         last = time.monotonic()
-        if marking and last - begin >= skip:
-            marking = False
-            marked_at, marked = begin + skip, total
         total += size
+        if marking and last - begin >= skip:
+            # What comes in pieces is counted from one to the next.
+            marking = False
+            marked_at, marked = last, total
         if until is not None and last - begin >= until:
             linger = struct.pack("@ii", 1, 0)
             connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, linger)

@@ -16,7 +16,7 @@ from typing import Any
 from benchmarks.figures import fairness, percentile
 from benchmarks.load.exchanges import Failed, Visitors
 from benchmarks.load.handshakes import Handshakes
-from benchmarks.load.pings import ping
+from benchmarks.load.pings import ask, ping
 from benchmarks.load.request import Request
 from benchmarks.load.sharing import share
 from benchmarks.load.transfer import prepare, receive, send
@@ -25,6 +25,7 @@ from benchmarks.running.ports import LOOPBACK
 Answer = dict[str, Any]
 
 _WARM_UP = 0.05
+_PAUSE = 0.001
 _CONNECT_TIMEOUT = 10.0
 
 
@@ -106,6 +107,15 @@ class Worker:
             return times(
                 ping(connection, size=size, seconds=seconds, interval=interval)
             )
+
+    def ask(self, port: int, number: int, seconds: float, size: int = 128) -> Answer:
+        """
+        Ask the target for bulk questions in two writes, on one connection.
+        """
+        with connect(port) as connection:
+            connection.sendall(Request(number, "answer", size=size).encode())
+            ask(connection, size=size, seconds=min(_WARM_UP, seconds), pause=_PAUSE)
+            return times(ask(connection, size=size, seconds=seconds, pause=_PAUSE))
 
     def visits(self, port: int, at_once: int, seconds: float, skip: float) -> Answer:
         """

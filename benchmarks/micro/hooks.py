@@ -138,6 +138,12 @@ def wrapped() -> dict[str, object]:
         "AsyncHook with 4 workers, calls and all": _queued(Counter(), 4),
         "CombinedHook of 5": CombinedHook(*(Counter() for _ in range(5))),
         "AggregatingHook around AsyncHook": AggregatingHook(_queued(Counter(), 4), 1.0),
+        "SampledHook, 1 in 100, around AsyncHook": SampledHook(
+            _queued(Counter(), 4), 100
+        ),
+        "SampledHook, 1 in 100, around CombinedHook of 5": SampledHook(
+            CombinedHook(*(Counter() for _ in range(5))), 100
+        ),
     }
     return {f"a data event, {name}": hook for name, hook in hooks.items()}
 

@@ -7,15 +7,22 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 
 from benchmarks.bench import Bench
+from benchmarks.plan import Group
+from benchmarks.rows.bandwidth import measure_bandwidth
 from benchmarks.rows.bulk import measure_bulk
 from benchmarks.rows.crowd import measure_crowd
+from benchmarks.rows.data_hooks import measure_data_hooks
 from benchmarks.rows.handshakes import measure_handshakes
 from benchmarks.rows.latency import measure_latency
 from benchmarks.rows.loaded import measure_loaded
 from benchmarks.rows.long_path import measure_long_path
 from benchmarks.rows.memory import measure_memory
+from benchmarks.rows.metrics import measure_metrics
 from benchmarks.rows.micro import measure_micro
+from benchmarks.rows.monitoring import measure_monitoring
+from benchmarks.rows.resumption import measure_resumption
 from benchmarks.rows.sharing import measure_sharing
+from benchmarks.rows.tuning import TUNING_ROWS
 from benchmarks.rows.tunnels import measure_tunnels
 from benchmarks.rows.visits import measure_visits
 
@@ -30,6 +37,19 @@ ROWS: Mapping[str, Callable[[Bench], None]] = {
     "memory": measure_memory,
     "handshakes": measure_handshakes,
     "long path": measure_long_path,
+    "resumption": measure_resumption,
+    "data hooks": measure_data_hooks,
+    "bandwidth": measure_bandwidth,
+    "metrics": measure_metrics,
+    "monitoring": measure_monitoring,
     "micro": measure_micro,
 }
-"""Every benchmark, in the order in which they run."""
+"""The benchmarks of the results, in the order in which they run."""
+
+GROUPS: Mapping[Group, Mapping[str, Callable[[Bench], None]]] = {
+    "results": ROWS,
+    "tuning": TUNING_ROWS,
+}
+"""Every benchmark, by the page that it is on."""
+
+EVERY = {**ROWS, **TUNING_ROWS}

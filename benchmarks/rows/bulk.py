@@ -7,7 +7,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from benchmarks.bench import Bench, Measured
+from benchmarks.bench import Bench, Measure, Measured
 from benchmarks.contenders import Contender, Opened
 from benchmarks.errors import BenchmarkError
 
@@ -24,25 +24,30 @@ def measure_bulk(bench: Bench) -> None:
     Measure every contender in both directions.
     """
     for direction in DIRECTIONS:
+        bench.rounds("bulk", direction, streaming(bench, direction))
 
-        def measure(
-            contender: Contender, opened: Opened, direction: str = direction
-        ) -> Mapping[str, Measured]:
-            before = opened.cpu_seconds()
-            moved = move(
-                bench,
-                opened.ports[0],
-                direction,
-                seconds=bench.plan.bulk + bench.plan.ramp,
-                skip=bench.plan.ramp,
-            )
-            used = opened.cpu_seconds() - before
-            found = {"rate": Measured("Gbit/s", rate(moved))}
-            if opened.relays:
-                found["cpu"] = Measured("s/GB", used * _GB / moved["bytes"])
-            return found
 
-        bench.rounds("bulk", direction, measure)
+def streaming(bench: Bench, direction: str) -> Measure:
+    """
+    Give what measures one bulk stream.
+    """
+
+    def measure(contender: Contender, opened: Opened) -> Mapping[str, Measured]:
+        before = opened.cpu_seconds()
+        moved = move(
+            bench,
+            opened.ports[0],
+            direction,
+            seconds=bench.plan.bulk + bench.plan.ramp,
+            skip=bench.plan.ramp,
+        )
+        used = opened.cpu_seconds() - before
+        found = {"rate": Measured("Gbit/s", rate(moved))}
+        if opened.relays:
+            found["cpu"] = Measured("s/GB", used * _GB / moved["bytes"])
+        return found
+
+    return measure
 
 
 def move(

@@ -7,7 +7,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from benchmarks.bench import Bench, Measured
+from benchmarks.bench import Bench, Measure, Measured
 from benchmarks.contenders import Contender, Opened
 
 _MICRO = 1e6
@@ -17,6 +17,13 @@ def measure_latency(bench: Bench) -> None:
     """
     Measure every contender.
     """
+    bench.rounds("latency", "64 B", pinging(bench))
+
+
+def pinging(bench: Bench) -> Measure:
+    """
+    Give what measures round trips.
+    """
 
     def measure(contender: Contender, opened: Opened) -> Mapping[str, Measured]:
         port = opened.ports[1]
@@ -24,7 +31,7 @@ def measure_latency(bench: Bench) -> None:
             bench.worker().do("ping", port=port, seconds=bench.plan.pings)
         )
 
-    bench.rounds("latency", "64 B", measure)
+    return measure
 
 
 def round_trips(answer: Mapping[str, Any]) -> dict[str, Measured]:

@@ -6,7 +6,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from benchmarks.bench import Bench, Measured
+from benchmarks.bench import Bench, Measure, Measured
 from benchmarks.contenders import Contender, Opened
 from benchmarks.load.starting import start_delay
 from benchmarks.rows.bulk import DIRECTIONS, move, rate
@@ -20,7 +20,8 @@ _NO_PEERS = ("none",)
 _PEERS = (*_NO_PEERS, "socat", "stunnel", "ssh -R")
 _PINGS = 0.5
 _MILLI = 1e3
-_MEGABITS = 1e3
+MEGABITS = 1e3
+"""In a Gbit/s."""
 
 
 class LongPath:
@@ -52,26 +53,17 @@ def measure_long_path(bench: Bench) -> None:
         *(each for each in bench.contenders if each.name in peers),
         *ours(bench),
     ]
-    seconds, ramp = bench.plan.path_bulk, bench.plan.path_ramp
     path = LongPath(bench).put
 
     for direction in DIRECTIONS:
-
-        def measure_rate(
-            contender: Contender, opened: Opened, direction: str = direction
-        ) -> Mapping[str, Measured]:
-            moved = move(
-                bench,
-                opened.ports[0],
-                direction,
-                seconds=seconds,
-                skip=ramp,
-                cut=True,
-            )
-            return {"rate": Measured("Mbit/s", rate(moved) * _MEGABITS)}
-
-        case = f"{CASE}, {direction}"
-        bench.rounds(ROW, case, measure_rate, contenders=contenders, count=1, via=path)
+        bench.rounds(
+            ROW,
+            f"{CASE}, {direction}",
+            streaming_far(bench, direction),
+            contenders=contenders,
+            count=1,
+            via=path,
+        )
 
     def measure_round_trip(
         contender: Contender, opened: Opened
@@ -90,6 +82,27 @@ def measure_long_path(bench: Bench) -> None:
     measure_limit(bench)
 
 
+def streaming_far(
+    bench: Bench, direction: str, *, seconds: float = 0.0, skip: float | None = None
+) -> Measure:
+    """
+    Give what measures one bulk stream that is cut off in the end.
+
+    @param seconds: how long it is; as the plan has it if left out.
+    @param skip: how long its start is, which is not counted; the same.
+    """
+    seconds = seconds or bench.plan.path_bulk
+    ramp = bench.plan.path_ramp if skip is None else skip
+
+    def measure(contender: Contender, opened: Opened) -> Mapping[str, Measured]:
+        moved = move(
+            bench, opened.ports[0], direction, seconds=seconds, skip=ramp, cut=True
+        )
+        return {"rate": Measured("Mbit/s", rate(moved) * MEGABITS)}
+
+    return measure
+
+
 def measure_limit(bench: Bench) -> None:
     """
     Measure the program that is the path, without its delay.
@@ -102,7 +115,7 @@ def measure_limit(bench: Bench) -> None:
             seconds = bench.plan.bulk + bench.plan.ramp
             skip = bench.plan.ramp
             moved = move(bench, opened.ports[0], direction, seconds=seconds, skip=skip)
-            return {"rate": Measured("Mbit/s", rate(moved) * _MEGABITS)}
+            return {"rate": Measured("Mbit/s", rate(moved) * MEGABITS)}
 
         contenders = [each for each in bench.contenders if each.name == "none"]
         bench.rounds(

@@ -6,7 +6,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from benchmarks.bench import Bench, Measured
+from benchmarks.bench import Bench, Measure, Measured
 from benchmarks.contenders import Contender, Opened
 
 AT_ONCE = 16
@@ -18,6 +18,13 @@ _MILLI = 1e3
 def measure_visits(bench: Bench) -> None:
     """
     Measure every contender.
+    """
+    bench.rounds("visits", "", visiting(bench))
+
+
+def visiting(bench: Bench) -> Measure:
+    """
+    Give what measures visits.
     """
 
     def measure(contender: Contender, opened: Opened) -> Mapping[str, Measured]:
@@ -40,4 +47,4 @@ def measure_visits(bench: Bench) -> None:
             found["cpu"] = Measured("ms each", used / answer["all"] * _MILLI)
         return found
 
-    bench.rounds("visits", "", measure)
+    return measure

@@ -85,6 +85,32 @@ def resident(pid: int) -> int:
     return int((PROC / str(pid) / "statm").read_text().split()[1]) * _PAGE
 
 
+def peak(pid: int) -> int:
+    """
+    How much memory a process has held at most, in bytes, since it began or since
+    L{forget_peak}.
+    """
+    return parse_peak((PROC / str(pid) / "status").read_text())
+
+
+def forget_peak(pid: int) -> None:
+    """
+    Have L{peak} begin anew. Where the kernel cannot do that, nothing happens.
+    """
+    with suppress(OSError):
+        (PROC / str(pid) / "clear_refs").write_text("5")
+
+
+def parse_peak(text: str) -> int:
+    """
+    Read C{/proc/PID/status}.
+    """
+    fields = dict(line.split(":", 1) for line in text.splitlines() if ":" in line)
+    number, unit = fields["VmHWM"].split()
+    assert unit == "kB", unit
+    return int(number) << 10
+
+
 def descriptors(pid: int) -> int:
     """
     How many file descriptors a process has open.

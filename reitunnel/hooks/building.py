@@ -16,7 +16,7 @@ from twisted.logger import Logger, LogLevel
 from reitunnel.config import HookSettings
 from reitunnel.config.wording import join, shown
 from reitunnel.errors import ConfigError, ConfigMistake, InvalidHook
-from reitunnel.hooks.calls import CALL_FAILURES, verify_hook
+from reitunnel.hooks.calls import fault, verify_hook
 from reitunnel.hooks.combining import CombinedHook
 from reitunnel.hooks.options import mistake_in, read_options
 from reitunnel.hooks.plugins import (
@@ -282,13 +282,15 @@ def _build(
     except ValueError as error:
         mistake = mistake_in(factory.options, path, one_line(error))
         raise _CannotBuild(mistake.path, mistake.message) from error
-    except CALL_FAILURES as error:
+    except BaseException as error:
+        fault(error)
         # The user gets one line. Where a plugin fell over is for its author.
         _log.failure(
             "hook plugin {plugin} failed",
             plugin=origin(factory),
             level=LogLevel.debug,
         )
-        message = one_line(ValueError(f"{type(error).__name__}: {error}"))
+        said = f": {error}" if str(error) else ""
+        message = one_line(ValueError(f"{type(error).__name__}{said}"))
         raise _CannotBuild(path, message) from error
     return hook

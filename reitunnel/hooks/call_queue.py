@@ -13,8 +13,8 @@ from typing import Any, Final
 from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IDelayedCall
 
-from reitunnel.errors import Refused
-from reitunnel.hooks.calls import misuse
+from reitunnel.errors import HookTimeout, Refused
+from reitunnel.hooks.calls import unawaited
 from reitunnel.hooks.lanes import MOST_CALLS, Call, Lanes, Work, do_work
 from reitunnel.hooks.threads import Threads
 from reitunnel.interfaces import IDataHook, IHookHost
@@ -24,6 +24,9 @@ PAUSE: Final = 0.01
 How long calls are collected before a thread is woken for them, in seconds: to wake one
 for each would cost the reactor more than the calls.
 """
+
+STUCK: Final = 30.0
+"""How long a call may take in a thread before the hook is said to hang, in seconds."""
 
 _DATA: Final = frozenset(IDataHook.names())
 
@@ -79,7 +82,7 @@ class Question:
         Give the answer.
         """
         if raised is None:
-            raised = misuse(self.event, returned)
+            raised = unawaited(self.event, returned)
         if self.abandoned:
             if raised is None and returned is None:
                 self._allowed_late()
@@ -121,6 +124,7 @@ class CallQueue:
         self._frequent = 0
         self._rare = 0
         self._busy = 0
+        self._since: dict[int, tuple[Work, float]] = {}
         self._timer: IDelayedCall | None = None
         self._drains: list[Deferred[None]] = []
 
@@ -212,6 +216,7 @@ class CallQueue:
         """
         Give the threads what they can take.
         """
+        self._look_whether_stuck()
         questions = self._questions
         while questions and self._busy < self.workers:
             question = next(iter(questions))
@@ -227,10 +232,28 @@ class CallQueue:
             self._last.clear()
             self._work_on(*self._lanes.take())
 
+    def _look_whether_stuck(self) -> None:
+        """
+        Say, once, which notification has not come back. Decisions have a time-out.
+        """
+        if self._since and self._host is not None:
+            work, since = next(iter(self._since.values()))
+            seconds = self._host.reactor.seconds() - since
+            if seconds > STUCK and work.event:
+                del self._since[id(work)]
+                message = (
+                    f"hook {self._host.name} has been in {work.event} for "
+                    f"{seconds:.0f} seconds, in a thread"
+                )
+                self._host.failed(work.event, HookTimeout(message))
+
     def _work_on(self, key: Hashable, lane: deque[Call]) -> None:
+        assert self._host is not None
         questions = self._questions
+        work = Work()
+        self._since[id(work)] = (work, self._host.reactor.seconds())
         self._run(
-            lambda: do_work(lane, lambda: bool(questions), perf_counter),
+            lambda: do_work(work, lane, lambda: bool(questions), perf_counter),
             partial(self._worked, key, lane),
         )
 
@@ -266,6 +289,7 @@ class CallQueue:
     def _worked(self, key: Hashable, lane: deque[Call], work: Work) -> None:
         host = self._host
         assert host is not None
+        self._since.pop(id(work), None)
         for event, seconds in work.seconds.items():
             host.worked(event, seconds)
         for event, error in work.failures:
@@ -313,6 +337,7 @@ class CallQueue:
         for event, count in lost.items():
             self._drop(event, count)
         self._frequent = self._rare = self._busy = 0
+        self._since.clear()
         questions = tuple(self._questions)
         self._questions.clear()
         self._stop_threads()

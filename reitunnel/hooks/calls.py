@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from inspect import isasyncgenfunction, iscoroutine, iscoroutinefunction
-from typing import Any, Final, NewType
+from typing import Any, NewType
 
 from twisted.internet.defer import Deferred
 from zope.interface import Interface, Invalid
@@ -36,12 +36,6 @@ HOOK_INTERFACES: tuple[type[Interface], ...] = (
     IErrorHook,
 )
 """Every interface of events that a hook can provide."""
-
-CALL_FAILURES: Final = (Exception, SystemExit)
-"""
-How the call of a hook can fail. A hook that exits fails as any other does: whether the
-program ends is not for it to say.
-"""
 
 PAIRS: Mapping[str, str] = {
     "on_server_start": "on_server_stop",
@@ -226,13 +220,29 @@ def name_of_hook(hook: object) -> str:
 
 def misuse(event: str, returned: object) -> TypeError | None:
     """
-    Find out whether a notification returned something to wait for, although
-    nobody will. A coroutine is closed before it runs. A Deferred is left to
-    itself; its failure is not logged, because the mistake is.
+    Find out whether a notification returned something, although it has no answer.
+
+    @param event: the method's name.
+    @param returned: what it returned. See L{unawaited}, too.
+    @return: the mistake, or L{None}.
+    """
+    if returned is None:
+        return None
+    return unawaited(event, returned) or TypeError(
+        f"{event} returned a {type(returned).__name__}, and has no answer: it changes "
+        "nothing"
+    )
+
+
+def unawaited(event: str, returned: object) -> TypeError | None:
+    """
+    Find out whether a method returned something to wait for, although nobody will. A
+    coroutine is closed before it runs. A Deferred is left to itself; its failure is not
+    logged, because the mistake is.
 
     @param event: the method's name.
     @param returned: what it returned.
-    @return: the mistake, or L{None} if the value does no harm.
+    @return: the mistake, or L{None}.
     """
     if iscoroutine(returned):
         returned.close()
@@ -243,6 +253,19 @@ def misuse(event: str, returned: object) -> TypeError | None:
     return TypeError(
         f"{event} returned a {type(returned).__name__}, and nobody waits for it"
     )
+
+
+def fault(error: BaseException) -> BaseException:
+    """
+    What a hook has raised is its fault, whatever it is: C{SystemExit} and the
+    C{CancelledError} of asyncio too.
+
+    @return: the same.
+    @raise KeyboardInterrupt: if it is one: that is of whoever runs the process.
+    """
+    if isinstance(error, KeyboardInterrupt):
+        raise error
+    return error
 
 
 def _nothing_provided(hook: object) -> str:

@@ -6,6 +6,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from inspect import iscoroutine
 
 from twisted.internet.defer import CancelledError, Deferred, DeferredList
 from twisted.python.failure import Failure
@@ -13,9 +14,9 @@ from zope.interface import directlyProvides
 
 from reitunnel.errors import Code
 from reitunnel.hooks.calls import (
-    CALL_FAILURES,
     HOOK_INTERFACES,
     PAIRS,
+    fault,
     misuse,
     name_of_hook,
     verify_hook,
@@ -151,8 +152,8 @@ class CombinedHook(HookWrapper):
         for method in self._received:
             try:
                 returned = method(tunnel, count)
-            except CALL_FAILURES as error:
-                self._failed("on_data_received", error)
+            except BaseException as error:
+                self._failed("on_data_received", fault(error))
             else:
                 if returned is not None:
                     self._returned("on_data_received", returned)
@@ -164,8 +165,8 @@ class CombinedHook(HookWrapper):
         for method in self._sent:
             try:
                 returned = method(tunnel, count)
-            except CALL_FAILURES as error:
-                self._failed("on_data_sent", error)
+            except BaseException as error:
+                self._failed("on_data_sent", fault(error))
             else:
                 if returned is not None:
                     self._returned("on_data_sent", returned)
@@ -175,20 +176,17 @@ class CombinedHook(HookWrapper):
         See L{IErrorHook.on_error}.
         """
         # Of a failure here nobody may be told but the log, so that is the manager's.
-        failures: list[Exception] = []
+        failures: list[BaseException] = []
         for method in self._errors:
             try:
                 mistake = misuse("on_error", method(error, context))
-            except Exception as failure:
-                failures.append(failure)
-            except SystemExit as left:
-                # It cannot be in a group of failures.
-                failures.append(RuntimeError(f"SystemExit: {left}"))
+            except BaseException as failure:
+                failures.append(fault(failure))
             else:
                 if mistake is not None:
                     failures.append(mistake)
         if failures:
-            raise ExceptionGroup("in on_error", failures)
+            raise BaseExceptionGroup("in on_error", failures)
 
     def attach(self, host: IHookHost) -> None:
         """
@@ -208,8 +206,8 @@ class CombinedHook(HookWrapper):
             if IBackgroundHook.providedBy(hook):
                 try:
                     pending = deferred_from(hook.finish())
-                except CALL_FAILURES as error:
-                    self._failed("finish", error)
+                except BaseException as error:
+                    self._failed("finish", fault(error))
                 else:
                     if pending is not None:
                         waiting.append(pending.addErrback(self._not_finished))
@@ -238,17 +236,20 @@ class CombinedHook(HookWrapper):
         try:
             for pair in self._pairs[event]:
                 returned = pair.opens(subject)
-                if returned is not None:
+                if iscoroutine(returned):
+                    # As a part of this one, so that its steps are timed.
+                    returned = await returned
+                elif returned is not None:
                     pending = deferred_from(returned)
                     if pending is not None:
                         returned = await pending
-                    if (mistake := not_none(event, returned)) is not None:
-                        mistake.raiseException()
+                if (mistake := not_none(event, returned)) is not None:
+                    mistake.raiseException()
                 allowed.append(pair)
-        except CancelledError:
+        except (CancelledError, GeneratorExit):
             self._take_back(event, allowed, subject, Code.ABORTED, GIVEN_UP)
             raise
-        except CALL_FAILURES as error:
+        except BaseException as error:
             refused = refusal(event, [error], Strategy.STOP_ON_ERROR)
             code = code_of_end(refused)
             self._take_back(event, allowed, subject, code, str(refused))

@@ -10,7 +10,7 @@ from typing import Final
 
 from twisted.internet.interfaces import IReactorTime
 
-from reitunnel.hooks.calls import CALL_FAILURES, Notification, misuse
+from reitunnel.hooks.calls import Notification, fault, misuse
 from reitunnel.hooks.reports import FrequentFailures, Reports
 from reitunnel.interfaces import ITunnel
 
@@ -73,8 +73,8 @@ class DataCall:
                 return
             try:
                 returned = method(tunnel, count)
-            except CALL_FAILURES as error:
-                failed(error)
+            except BaseException as error:
+                failed(fault(error))
             else:
                 if returned is not None:
                     returned_value(returned)
@@ -87,8 +87,8 @@ class DataCall:
             begun = timer()
             try:
                 returned = method(tunnel, count)
-            except CALL_FAILURES as error:
-                failed(error)
+            except BaseException as error:
+                failed(fault(error))
             else:
                 if returned is not None:
                     returned_value(returned)

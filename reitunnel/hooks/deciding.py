@@ -12,7 +12,7 @@ from twisted.internet.interfaces import IReactorTime
 from twisted.python.failure import Failure
 
 from reitunnel.errors import Code, Refused, Undecided
-from reitunnel.hooks.calls import CALL_FAILURES, Opened, PairedCalls, misuse
+from reitunnel.hooks.calls import Opened, PairedCalls, fault, misuse
 from reitunnel.hooks.decisions import (
     DecisionWait,
     Strategy,
@@ -22,7 +22,7 @@ from reitunnel.hooks.decisions import (
     raised_by,
     refusal,
 )
-from reitunnel.hooks.reports import Reports
+from reitunnel.hooks.reports import Reports, Timed
 from reitunnel.hooks.statistics import Tally
 from reitunnel.interfaces import IBackgroundHook
 
@@ -101,8 +101,8 @@ class Deciding:
             begun = reports.timer()
             try:
                 mistake = misuse(closes, calls.closes(*arguments))
-            except CALL_FAILURES:
-                failure = Failure()
+            except BaseException as raised:
+                failure = Failure(fault(raised))
             else:
                 failure = None if mistake is None else Failure(mistake)
             reports.took(calls.closes_tally, begun)
@@ -118,9 +118,10 @@ class Deciding:
         begun = reports.timer()
         try:
             returned = hook.finish()
-            pending = None if returned is None else deferred_from(returned)
-        except CALL_FAILURES:
-            returned, pending = None, fail(Failure())
+            timed = Timed(reports, tally)
+            pending = None if returned is None else deferred_from(returned, timed)
+        except BaseException as raised:
+            returned, pending = None, fail(Failure(fault(raised)))
         reports.took(tally, begun)
         if pending is None:
             return
@@ -148,9 +149,10 @@ class Deciding:
         begun = reports.timer()
         try:
             returned = calls.opens(subject)
-            pending = None if returned is None else deferred_from(returned)
-        except CALL_FAILURES:
-            return Failure()
+            timed = Timed(reports, tally)
+            pending = None if returned is None else deferred_from(returned, timed)
+        except BaseException as raised:
+            return Failure(fault(raised))
         finally:
             reports.took(tally, begun)
         if returned is None:

@@ -6,15 +6,19 @@ says to the peer.
 from __future__ import annotations
 
 from asyncio import Future
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Coroutine, Generator, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from enum import Enum
-from typing import Any
+from inspect import iscoroutine
+from typing import Any, Final
 
 from twisted.internet.defer import CancelledError, Deferred
 from twisted.internet.interfaces import IDelayedCall, IReactorTime
 from twisted.python.failure import Failure
 
 from reitunnel.errors import Code, HookTimeout, Refused, Undecided
+
+_UNTIMED: Final = nullcontext()
 
 UNEXPLAINED = "refused by a hook"
 """What the peer is told of a refusal that was not meant for it."""
@@ -157,16 +161,22 @@ def not_none(event: str, value: object) -> Failure | None:
     return Failure(NoDecision(message))
 
 
-def deferred_from(returned: object) -> Deferred[Any] | None:
+def deferred_from(
+    returned: object, timed: AbstractContextManager[object] = _UNTIMED
+) -> Deferred[Any] | None:
     """
     Make a Deferred of anything that can be waited for.
 
+    @param timed: entered for each step of a coroutine but the first, which is made
+        here.
     @return: the Deferred, or L{None} if there is nothing to wait for.
     """
     if isinstance(returned, Deferred):
         return returned
     if isinstance(returned, Future):
         return Deferred.fromFuture(returned)
+    if iscoroutine(returned):
+        return Deferred.fromCoroutine(_steps(returned, timed))
     if isinstance(returned, Awaitable):
         return Deferred.fromCoroutine(_wait_for(returned))
     return None
@@ -237,3 +247,27 @@ def raised_by(failure: Failure) -> BaseException:
 
 async def _wait_for(awaitable: Awaitable[object]) -> object:
     return await awaitable
+
+
+def _steps(
+    coroutine: Coroutine[Any, Any, object], timed: AbstractContextManager[object]
+) -> Generator[Any, Any, object]:
+    """
+    Do what a coroutine does, step by step.
+    """
+    try:
+        waiting = coroutine.send(None)
+        while True:
+            try:
+                value = yield waiting
+            except GeneratorExit:
+                coroutine.close()
+                raise
+            except BaseException as error:
+                with timed:
+                    waiting = coroutine.throw(error)
+            else:
+                with timed:
+                    waiting = coroutine.send(value)
+    except StopIteration as returned:
+        return returned.value

@@ -30,31 +30,37 @@ class Work:
     @ivar calls: how many calls were made, by event.
     @ivar seconds: how long they took, by event.
     @ivar failures: what they failed with, and in which event.
+    @ivar event: the event of the call that is being made, or was the last.
     """
 
     calls: Counter[str] = field(default_factory=Counter)
     seconds: dict[str, float] = field(default_factory=dict)
     failures: list[tuple[str, BaseException]] = field(default_factory=list)
+    event: str = ""
 
 
 def do_work(
-    lane: deque[Call], interrupted: Callable[[], bool], timer: Callable[[], float]
+    work: Work,
+    lane: deque[Call],
+    interrupted: Callable[[], bool],
+    timer: Callable[[], float],
 ) -> Work:
     """
     Make the calls of a lane, in a thread: all of them, unless there are too many, it
     takes too long, or something else is more urgent.
 
+    @param work: where to note what is done.
     @param lane: more may be appended to it meanwhile.
     @param interrupted: whether there is something more urgent.
+    @return: C{work}.
     """
-    work = Work()
     begun = now = timer()
     for _ in range(MOST_CALLS):
         try:
             event, method, arguments = lane.popleft()
         except IndexError:
             break
-        before = now
+        work.event, before = event, now
         try:
             mistake = misuse(event, method(*arguments))
         except BaseException as error:

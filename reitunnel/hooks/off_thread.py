@@ -14,7 +14,7 @@ from twisted.internet.interfaces import IReactorFromThreads
 
 from reitunnel.errors import Code, InvalidHook
 from reitunnel.hooks.call_queue import CallQueue, Question
-from reitunnel.hooks.calls import CALL_FAILURES, HOOK_INTERFACES, PAIRS, wants
+from reitunnel.hooks.calls import HOOK_INTERFACES, PAIRS, wants
 from reitunnel.hooks.deciding import GIVEN_UP
 from reitunnel.hooks.decisions import deferred_from
 from reitunnel.hooks.threads import Threads, WorkerThreads
@@ -283,5 +283,5 @@ class AsyncHook(HookWrapper):
                 await pending
         except CancelledError:
             raise
-        except CALL_FAILURES as error:
+        except (Exception, SystemExit) as error:
             self._failed("finish", error)

@@ -16,12 +16,12 @@ from twisted.logger import Logger, LogLevel
 
 from reitunnel.errors import InvalidHook
 from reitunnel.hooks.calls import (
-    CALL_FAILURES,
     NOTHING_OPENED,
     Notification,
     Opened,
     PairedCalls,
     RegisteredHook,
+    fault,
     inspect_hook,
     name_of_hook,
     verify_hook,
@@ -257,41 +257,48 @@ class Registry:
         for heir in innermost(hooks):
             if IHeirHook.providedBy(heir):
                 for index, former in enumerate(left):
-                    if former is not heir and heir.inherit(former):
+                    if former is not heir and _inherits(heir, former):
                         del left[index]
                         break
 
     def _prepare(self, hook: object, name: str | None) -> RegisteredHook:
         try:
-            return self._attach(hook, name)
+            return self._inspect(hook, name)
         except InvalidHook as error:
             error.hook = hook
             raise
 
-    def _attach(self, hook: object, name: str | None) -> RegisteredHook:
+    def _inspect(self, hook: object, name: str | None) -> RegisteredHook:
         verify_hook(hook)
         tallies = Tallies(name or self._free_name(name_of_hook(hook)))
         registered = inspect_hook(hook, tallies)
         host = HookHost(self._clock, tallies, self._reports)
         if IBackgroundHook.providedBy(hook):
-            try:
-                hook.attach(host)
-            except InvalidHook:
-                raise
-            except CALL_FAILURES as error:
-                # Users get one line. Where it fell over is for its author.
-                _log.failure(
-                    "hook {hook} cannot be attached",
-                    hook=host.name,
-                    level=LogLevel.debug,
-                )
-                reason = f"{type(error).__name__}: {error}"
-                raise InvalidHook(
-                    f"{host.name} cannot be attached: {' '.join(reason.split())}"
-                ) from error
+            self._attach(hook, host)
         self._retired = [(old, its) for old, its in self._retired if old() is not hook]
         self._hosts[registered] = host
         return registered
+
+    def _attach(self, hook: IBackgroundHook, host: HookHost) -> None:
+        """
+        @raise InvalidHook: if it cannot be attached.
+        """
+        tally = Tally(host.name, "attach")
+        begun = self._reports.timer()
+        try:
+            hook.attach(host)
+        except InvalidHook:
+            raise
+        except BaseException as error:
+            said = f"{type(fault(error)).__name__}: {error}"
+            # Users get one line. Where it fell over is for its author.
+            _log.failure(
+                "hook {hook} failed in attach", hook=host.name, level=LogLevel.debug
+            )
+            message = f"hook {host.name} failed in attach: {' '.join(said.split())}"
+            raise InvalidHook(message) from error
+        finally:
+            self._reports.took(tally, begun)
 
     def _retire(self, registered: RegisteredHook) -> None:
         host = self._hosts.pop(registered)
@@ -354,6 +361,18 @@ class Registry:
         self.data_sent = join_sinks([self._data_calls[call] for call in sent])
         for call in former.values():
             call.failures.report_rest()
+
+
+def _inherits(heir: IHeirHook, former: object) -> bool:
+    """
+    @raise InvalidHook: if it raises.
+    """
+    try:
+        return bool(heir.inherit(former))
+    except BaseException as error:
+        said = f"{type(fault(error)).__name__}: {error}"
+        name = name_of_hook(heir)
+        raise InvalidHook(f"hook {name} failed in inherit: {said}") from error
 
 
 def _weakly(hook: object) -> Callable[[], Any]:

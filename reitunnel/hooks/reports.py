@@ -13,15 +13,12 @@ from twisted.logger import Logger
 from twisted.python.failure import Failure
 
 from reitunnel.errors import AuditTrailError, HookTimeout, QuotaFileError, Undecided
-from reitunnel.hooks.calls import CALL_FAILURES, Notification, misuse
+from reitunnel.hooks.calls import Notification, fault, misuse
 from reitunnel.hooks.decisions import raised_by
 from reitunnel.hooks.statistics import Logged, Tallies, Tally
 
 REPORT_INTERVAL: Final = 60.0
 """How long what happens often is only counted between two reports, in seconds."""
-
-LONG_WAIT: Final = 0.5
-"""What part of the time for a decision is so much of it that the log warns."""
 
 CallWatcher = Callable[[str, str, float, float], object]
 """Told of a call: the hook, the event, when it began, and the seconds that it took."""
@@ -98,8 +95,8 @@ class Reports:
             begun = self.timer()
             try:
                 mistake = misuse(call.event, call.method(error, context))
-            except CALL_FAILURES:
-                failure = Failure()
+            except BaseException as raised:
+                failure = Failure(fault(raised))
             else:
                 failure = None if mistake is None else Failure(mistake)
             self.took(call.tally, begun)
@@ -112,15 +109,43 @@ class Reports:
 
         @param begun: what the timer said before the call.
         """
-        seconds = self.timer() - begun
         tally.calls += 1
+        self.kept(tally, begun)
+
+    def kept(self, tally: Tally, begun: float) -> None:
+        """
+        A hook has kept the reactor, in a call or in what it does later for the same:
+        warn if that was slow.
+
+        @param begun: what the timer said before.
+        """
+        seconds = self.timer() - begun
         tally.seconds += seconds
         if self.watcher is not None:
             self.watcher(tally.hook, tally.event, begun, seconds)
         if seconds > tally.longest:
             tally.longest = seconds
-            if seconds > self.slow:
-                self.warn_slow(tally, seconds)
+        if seconds > self.slow:
+            self.warn_slow(tally, seconds)
+
+    def waited(self, tally: Tally, seconds: float, timeout: float) -> None:
+        """
+        A decision has been waited for: count that, and warn, once, if it has nearly
+        been too long.
+
+        @param timeout: after how long it would be, in seconds.
+        """
+        tally.waited += seconds
+        if timeout / 2 < seconds < timeout and not tally.warned_late:
+            tally.warned_late = True
+            _log.warn(
+                "hook {hook} is slow: it took {seconds:.3g} s for {event}; after "
+                "{timeout:g} s that is a refusal",
+                hook=tally.hook,
+                event=tally.event,
+                seconds=seconds,
+                timeout=timeout,
+            )
 
     def warn_slow(self, tally: Tally, seconds: float) -> None:
         """
@@ -134,26 +159,6 @@ class Reports:
                 event=tally.event,
                 milliseconds=f"{seconds * 1000:.3g}",
                 seconds=seconds,
-            )
-
-    def waited(self, tally: Tally, seconds: float, most: float) -> None:
-        """
-        A decision has been there after some time: count that, and warn if it was long,
-        unless that was said.
-
-        @param most: how long it may take, in seconds.
-        """
-        tally.waited += seconds
-        # When the time is over, that is said already.
-        if most * LONG_WAIT < seconds < most and not tally.warned_of_wait:
-            tally.warned_of_wait = True
-            _log.warn(
-                "hook {hook} is slow: {event} was decided after {waited} s, and may "
-                "take {most} s",
-                hook=tally.hook,
-                event=tally.event,
-                waited=f"{seconds:.3g}",
-                most=f"{most:g}",
             )
 
     def log_rest(self, tallies: Tallies) -> None:
@@ -212,6 +217,31 @@ class Reports:
                 hook=tally.hook,
                 event=tally.event,
             )
+
+
+class Timed:
+    """
+    A context in which a hook keeps the reactor.
+    """
+
+    __slots__ = ("_begun", "_reports", "_tally")
+
+    def __init__(self, reports: Reports, tally: Tally) -> None:
+        self._reports = reports
+        self._tally = tally
+        self._begun = 0.0
+
+    def __enter__(self) -> None:
+        """
+        It begins.
+        """
+        self._begun = self._reports.timer()
+
+    def __exit__(self, *error: object) -> None:
+        """
+        It is over.
+        """
+        self._reports.kept(self._tally, self._begun)
 
 
 class FrequentFailures:

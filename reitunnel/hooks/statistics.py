@@ -59,7 +59,7 @@ class Tally:
     @ivar counter: tells how often it was called, where C{calls} is not kept.
     @ivar logged: which kinds of failures have been logged.
     @ivar warned: whether it has been called slow.
-    @ivar warned_of_wait: whether its decisions have been called slow.
+    @ivar warned_late: whether its decisions have been called slow.
     """
 
     __slots__ = (
@@ -76,7 +76,7 @@ class Tally:
         "seconds",
         "waited",
         "warned",
-        "warned_of_wait",
+        "warned_late",
     )
 
     def __init__(self, hook: str, event: str) -> None:
@@ -93,7 +93,7 @@ class Tally:
         self.counter: Callable[[], int] | None = None
         self.logged: dict[type, Logged] = {}
         self.warned = False
-        self.warned_of_wait = False
+        self.warned_late = False
 
     def snapshot(self) -> HookStatistics:
         """

@@ -11,13 +11,7 @@ from twisted.logger import Logger
 from zope.interface import Interface, directlyProvides
 
 from reitunnel.hooks.base import BaseHook
-from reitunnel.hooks.calls import (
-    CALL_FAILURES,
-    HOOK_INTERFACES,
-    misuse,
-    verify_hook,
-    wants,
-)
+from reitunnel.hooks.calls import HOOK_INTERFACES, fault, misuse, verify_hook, wants
 from reitunnel.interfaces import Decision, IBackgroundHook, IHookHost
 
 Rewrap = Callable[[object], object]
@@ -106,8 +100,8 @@ class HookWrapper:
         """
         try:
             mistake = misuse(event, method(*arguments))
-        except CALL_FAILURES as error:
-            self._failed(event, error)
+        except BaseException as error:
+            self._failed(event, fault(error))
         else:
             if mistake is not None:
                 self._failed(event, mistake)

@@ -77,12 +77,12 @@ class JudgingTests(SynchronousTestCase):
 class BudgetTests(SynchronousTestCase):
     def test_every_row(self) -> None:
         """
-        Each row of the design's table has a budget here.
+        Each row of the design's table has a budget here, and those of what came later.
         """
         self.assertEqual(
             {
                 *("bulk", "latency", "loaded", "visits", "crowd", "tunnels"),
-                *("micro", "long path", "memory"),
+                *("micro", "long path", "memory", "resumption", "bandwidth"),
             },
             {budget.subject.row for budget in budgets(new_run())},
         )

@@ -40,6 +40,16 @@ class KeyTests(SynchronousTestCase):
             tomllib.loads(toml(keys)),
         )
 
+    def test_tables(self) -> None:
+        """
+        A flag has them as a file has, and they are written so that a file has the same.
+        """
+        text = 'hooks=[{name = "a", wrap = {sample = 5}, "b c" = [true, {}]}, {}]'
+        keys = read_keys([text])
+        hook = {"name": "a", "wrap": {"sample": 5}, "b c": [True, {}]}
+        self.assertEqual({"hooks": [hook, {}]}, keys)
+        self.assertEqual(keys, tomllib.loads(toml(keys)))
+
 
 class PlanTests(SynchronousTestCase):
     def test_sizes(self) -> None:

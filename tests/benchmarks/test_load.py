@@ -14,6 +14,7 @@ class RequestTests(SynchronousTestCase):
         for request in (
             Request(7, "send", seconds=0.25),
             Request(10**9, "send", size=10**10),
+            Request(5, "answer", size=128),
             Request(3, "receive", skip=0.12345678901234567, until=12.345678901234567),
         ):
             data = request.encode()

@@ -7,9 +7,16 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
-from twisted.trial.unittest import SynchronousTestCase
+from twisted.trial.unittest import SkipTest, SynchronousTestCase
 
-from benchmarks.running.procfs import family, parse_stat
+from benchmarks.running.procfs import (
+    family,
+    forget_peak,
+    parse_peak,
+    parse_stat,
+    peak,
+    resident,
+)
 
 TICKS = os.sysconf("SC_CLK_TCK")
 
@@ -35,6 +42,36 @@ class StatTests(SynchronousTestCase):
     def test_this_process(self) -> None:
         process = parse_stat(Path("/proc/self/stat").read_text())
         self.assertEqual((os.getpid(), os.getppid()), process[:2])
+
+
+class PeakTests(SynchronousTestCase):
+    def test_fields(self) -> None:
+        text = "Name:\tVmHWM: 5\nVmPeak:\t  90 kB\nVmHWM:\t   12 kB\nThreads:\t1\n"
+        self.assertEqual(12 << 10, parse_peak(text))
+
+    def test_this_process(self) -> None:
+        """
+        What it has held and holds no more is seen, until that is forgotten.
+        """
+        pid = os.getpid()
+        if not Path("/proc/self/clear_refs").exists():
+            raise SkipTest("the kernel forgets no peak")
+        forget_peak(pid)
+        before = peak(pid)
+        self.assertGreaterEqual(before + (1 << 20), resident(pid))
+        size = 64 << 20
+        # Of ones, so that all of it is there.
+        held = b"\x01" * size
+        del held
+        self.assertGreaterEqual(peak(pid), before + size // 2)
+        forget_peak(pid)
+        self.assertLess(peak(pid), before + size // 2)
+
+    def test_gone(self) -> None:
+        """
+        There is nothing to forget.
+        """
+        forget_peak(-1)
 
 
 class FamilyTests(SynchronousTestCase):

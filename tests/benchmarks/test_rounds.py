@@ -18,7 +18,7 @@ from benchmarks.contenders import Contender, Opened, Site, Via, straight
 from benchmarks.errors import BenchmarkError, Unavailable
 from benchmarks.plan import TINY
 from benchmarks.results import Key, Note
-from benchmarks.running.programs import Programs
+from benchmarks.running.programs import Program, Programs
 from tests.benchmarks.test_results import new_run
 
 
@@ -50,6 +50,38 @@ class FakeContender:
         if self.broken:
             raise BenchmarkError(self.broken)
         return Opened([via(target) for target in targets])
+
+
+@dataclass
+class FakeProgram:
+    """
+    A program that is only a name.
+    """
+
+    name: str
+
+    def check(self) -> None:
+        """
+        It runs.
+        """
+
+
+class NotedPrograms(Programs):
+    """
+    Programs of which none runs.
+
+    @ivar stopped: those that were to be stopped.
+    """
+
+    def __init__(self, directory: Path) -> None:
+        super().__init__(directory)
+        self.stopped: list[object] = []
+
+    def stop(self, program: Program) -> None:
+        """
+        Note it.
+        """
+        self.stopped.append(program)
 
 
 @dataclass
@@ -87,12 +119,12 @@ class FakeMeasure:
 class RoundsTests(SynchronousTestCase):
     def bench(self, *contenders: Contender, rounds: int = 2, warm_up: int = 0) -> Bench:
         """
-        A bench on which nothing runs.
+        A bench on which nothing runs. What it stops is noted.
         """
         plan = replace(TINY, rounds=rounds, warm_up=warm_up)
         self.run_kept = new_run()
         self.said: list[str] = []
-        programs = Programs(Path(self.mktemp()))
+        self.programs = programs = NotedPrograms(Path(self.mktemp()))
         bench = Bench(plan, self.run_kept, programs, contenders, self.said.append)
         targets: Any = bench
         targets.bulk_target, targets.echo_target = FakeTarget(1), FakeTarget(2)
@@ -123,6 +155,36 @@ class RoundsTests(SynchronousTestCase):
         bench = self.bench(FakeContender("a"), warm_up=1)
         bench.rounds("bulk", "down", FakeMeasure(), count=1)
         self.assertEqual([1.0], self.values("a"))
+
+    def test_a_count_and_rounds_to_warm_up(self) -> None:
+        bench = self.bench(FakeContender("a"))
+        bench.rounds("bulk", "down", FakeMeasure(), count=2, warm_up=1)
+        self.assertEqual([2.0, 3.0], self.values("a"))
+
+    def test_tunnels_for_a_while(self) -> None:
+        """
+        Those that were opened meanwhile are closed, others stay.
+        """
+        programs: list[FakeProgram] = []
+
+        class WithRelay(FakeContender):
+            def open(
+                self, site: Site, targets: Sequence[int], via: Via = straight
+            ) -> Opened:
+                program = FakeProgram(self.name)
+                programs.append(program)
+                relays: Any = [program]
+                return Opened(list(targets), relays)
+
+        a, b = WithRelay("a"), WithRelay("b")
+        bench = self.bench(a, b)
+        bench.rounds("bulk", "down", FakeMeasure(), contenders=[a])
+        with bench.opening():
+            bench.rounds("latency", "", FakeMeasure(), contenders=[a, b])
+            self.assertEqual([], self.programs.stopped)
+        self.assertEqual([programs[1]], self.programs.stopped)
+        bench.rounds("visits", "", FakeMeasure())
+        self.assertEqual(["a", "b", "b"], [each.name for each in programs])
 
     def test_one_that_fails_leaves(self) -> None:
         measure = FakeMeasure({"a": 1})

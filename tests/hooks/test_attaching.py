@@ -23,7 +23,7 @@ from reitunnel.service.exits import MISTAKEN
 from tests.hooks.support import BackgroundHook
 from tests.pair import Pair, client_config, server_config
 
-REASON = "Moody cannot be attached: RuntimeError: no such table"
+REASON = "hook Moody failed in attach: RuntimeError: no such table"
 
 
 class Moody(BackgroundHook):

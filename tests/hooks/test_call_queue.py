@@ -11,10 +11,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 from twisted.internet.defer import Deferred
 from twisted.internet.task import Clock
-from twisted.logger import formatEvent
+from twisted.logger import capturedLogs, formatEvent
 from twisted.trial.unittest import SynchronousTestCase
 
-from reitunnel.errors import Code
+from reitunnel.errors import Code, HookTimeout
 from reitunnel.hooks import (
     AggregatingHook,
     AsyncHook,
@@ -22,6 +22,7 @@ from reitunnel.hooks import (
     HookManager,
     SampledHook,
 )
+from reitunnel.hooks.call_queue import STUCK
 from reitunnel.interfaces import ITunnel
 from tests.captured import captured_logs
 from tests.hooks.fakes import FakeServer, FakeSession, FakeTunnel, RecordingHook
@@ -356,3 +357,47 @@ class AnyOrderTests(SynchronousTestCase):
         elif around == "plain":
             self.assertEqual(sum(given.values()), hook.events + drops)
         self.assertEqual([], clock.getDelayedCalls())
+
+
+class StuckTests(QueueTestCase):
+    def test_named(self) -> None:
+        """
+        A call that does not come back from its thread is named once, when more comes.
+        """
+        case = self
+
+        class Stuck(BaseHook):
+            def on_data_sent(self, tunnel: ITunnel, count: int) -> None:
+                # What happens meanwhile in the reactor's thread.
+                case.send(1, FakeTunnel())
+                case.clock.advance(STUCK - 1)
+                case.assertEqual([], case.errors.errors)
+                for _ in range(3):
+                    case.clock.advance(1)
+                    case.send(1, FakeTunnel())
+                    case.clock.advance(PAUSE)
+
+        self.register(Stuck(), workers=2)
+        self.send(1)
+        self.clock.advance(PAUSE)
+        with capturedLogs() as logs:
+            self.made[0].work()
+        [(error, context)] = self.errors.errors
+        self.assertIsInstance(error, HookTimeout)
+        self.assertEqual(
+            "hook it has been in on_data_sent for 30 seconds, in a thread", str(error)
+        )
+        self.assertEqual("hook it failed in on_data_sent", context)
+        self.assertEqual([str(error)], [formatEvent(event) for event in logs])
+        self.assertEqual(1, self.figures("on_data_sent").failures)
+
+    def test_slow_but_back(self) -> None:
+        """
+        One that is back is not named.
+        """
+        self.register(DataOnly())
+        for _ in range(3):
+            self.send(1)
+            self.work()
+            self.clock.advance(2 * STUCK)
+        self.assertEqual([], self.errors.errors)

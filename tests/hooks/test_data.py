@@ -297,7 +297,17 @@ class MisuseTests(DataTestCase):
         self.assertEqual(1, len(self.errors.errors))
         self.flushLoggedErrors(TypeError)
 
-    def test_harmless_value(self) -> None:
+    def test_other_value(self) -> None:
+        """
+        It is said, and then only counted.
+        """
         self.hooks.register(ReturningHook(7))
-        self.receive(1)
-        self.assertEqual([], self.errors.errors)
+        for _ in range(3):
+            self.receive(1)
+        [(error, _)] = self.errors.errors
+        self.assertEqual(
+            "on_data_received returned a int, and has no answer: it changes nothing",
+            str(error),
+        )
+        self.assertEqual(3, sum(each.failures for each in self.hooks.statistics()))
+        self.assertEqual(1, len(self.flushLoggedErrors(TypeError)))

@@ -129,8 +129,16 @@ class CloseTests(SynchronousTestCase):
         self.check_mistake(Ready(), "Ready")
 
     def test_other_value(self) -> None:
-        self.close_between(ReturningClose(3))
-        self.assertEqual([], self.errors.errors)
+        """
+        Whoever returns something thinks that it matters.
+        """
+        self.close_between(ReturningClose(False))
+        [(error, _)] = self.errors.errors
+        self.assertEqual(
+            "on_stream_close returned a bool, and has no answer: it changes nothing",
+            str(error),
+        )
+        self.assertEqual(1, len(self.flushLoggedErrors(TypeError)))
 
 
 class ErrorTests(SynchronousTestCase):

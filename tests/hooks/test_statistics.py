@@ -137,32 +137,6 @@ class CountTests(StatisticsTestCase):
         figures = self.figures("on_stream_open")
         self.assertEqual((0.0, 3.0), (figures.seconds, figures.waited))
 
-    def test_long_wait(self) -> None:
-        """
-        A decision that takes most of its time is warned of, once, and one that takes
-        all of it is a failure anyway.
-        """
-
-        def decide(after: float) -> None:
-            decision = self.decide()
-            self.clock.advance(after)
-            pending.pop().callback(None)
-            self.successResultOf(decision)
-
-        pending: list[Deferred[None]] = []
-
-        def wait() -> Deferred[None]:
-            pending.append(Deferred())
-            return pending[-1]
-
-        self.manager.register(RecordingHook(decide=wait), name="it")
-        self.assertEqual([], self.lines(lambda: decide(2.5)))
-        self.assertEqual(
-            ["hook it is slow: on_stream_open was decided after 3 s, and may take 5 s"],
-            self.lines(lambda: decide(3)),
-        )
-        self.assertEqual([], self.lines(lambda: decide(4)))
-
     def test_refusals_and_failures(self) -> None:
         def refuse() -> None:
             raise Refused("no")
@@ -397,7 +371,7 @@ class FinishTests(StatisticsTestCase):
         hook = Unattachable()
         error = self.assertRaises(InvalidHook, self.manager.register, hook)
         self.assertEqual(
-            "Unattachable cannot be attached: Broken: no such table", str(error)
+            "hook Unattachable failed in attach: Broken: no such table", str(error)
         )
         self.assertIs(hook, error.hook)
         self.assertIsInstance(error.__cause__, Broken)

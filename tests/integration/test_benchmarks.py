@@ -14,6 +14,7 @@ from twisted.internet.defer import Deferred
 from twisted.internet.task import deferLater
 from twisted.trial.unittest import SynchronousTestCase
 
+from benchmarks.load.pings import answer, ask
 from benchmarks.load.transfer import Moved, prepare, receive, receive_exactly, send
 from benchmarks.results import Run, load
 from benchmarks.running.procfs import Process, family, processes
@@ -91,6 +92,38 @@ class TransferTests(SynchronousTestCase):
         received = self.moved(until=0.05).bytes
         self.doCleanups()
         self.assertGreaterEqual(sent[0] + (1 << 20), received)
+
+    def test_counted_from_one_piece_to_the_next(self) -> None:
+        """
+        The first piece after the start belongs to the start.
+        """
+        # The receiver gets everything at once, as one piece.
+        self.far.sendall(b"abc")
+        self.far.shutdown(socket.SHUT_WR)
+        moved = receive(self.near, skip=1e-9)
+        self.assertEqual((3, 0, 0.0), (moved.bytes, moved.counted, moved.seconds))
+
+    def test_questions(self) -> None:
+        """
+        Each is answered when it is complete, and no sooner.
+        """
+        answered: list[int] = []
+
+        def run() -> None:
+            answered.append(answer(self.far, 128))
+
+        thread = Thread(target=run)
+        thread.start()
+        self.addCleanup(thread.join, 10)
+        taken = ask(self.near, size=128, seconds=0.01, pause=0.001)
+        self.near.close()
+        thread.join(10)
+        self.assertEqual([128 * len(taken)], answered)
+
+    def test_half_a_question(self) -> None:
+        self.near.sendall(bytes(64))
+        self.near.shutdown(socket.SHUT_WR)
+        self.assertRaises(ConnectionError, answer, self.far, 128)
 
     def test_too_few_bytes(self) -> None:
         self.far.sendall(b"abc")
@@ -171,6 +204,40 @@ class BenchmarkTests(ProcessTestCase):
         )
         assert there_and_back[0] is not None
         self.assertGreaterEqual(there_and_back[0], 100)
+
+    async def test_reitunnel_next_to_itself(self) -> None:
+        """
+        Each variant, and those that all are compared with.
+        """
+        rows = ("resumption", "data hooks", "monitoring")
+        run = await self.run_rows(*rows)
+        found = set(self.found(run))
+        for row, base, other, quantity in (
+            ("resumption", "no resumption", "resumption", "rate"),
+            ("resumption", "no resumption", "resumption", "server most"),
+            ("data hooks", "no hook", "20 hooks", "cpu"),
+            ("monitoring", "not monitored", "CPU profile", "rate"),
+            ("monitoring", "not monitored", "heap traced", "p50"),
+            ("monitoring", "not monitored", "event trace", "p50"),
+        ):
+            for variant in (base, other):
+                self.assertIn((row, f"tcp mux ({variant})", quantity), found)
+
+    async def test_hooks(self) -> None:
+        found = set(self.found(await self.run_rows("bandwidth", "metrics")))
+        self.assertIn(("bandwidth", "tcp mux", "off by"), found)
+        self.assertIn(("metrics", "100 told apart", "kept"), found)
+
+    async def test_tuning(self) -> None:
+        found = set(self.found(await self.run_rows("preset", "nodelay", "pool_size")))
+        for contender, quantity in (
+            ("tcp mux (latency)", "cpu"),
+            ("tcp mux (latency)", "p50"),
+            ("tcp mux (throughput)", "rate"),
+        ):
+            self.assertIn(("preset", contender, quantity), found)
+        self.assertIn(("nodelay", "tcp mux (off)", "p50"), found)
+        self.assertIn(("pool_size", "tcp mux (1 link)", "rate"), found)
 
     async def test_pumps_of_records(self) -> None:
         """
