@@ -4,6 +4,7 @@ Reads C{reitunnel:} endpoint strings: docs/embedding.md, "Any Twisted program".
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from types import MappingProxyType
 from typing import Any, Final
@@ -43,6 +44,7 @@ WORDS: Final[Mapping[str, str]] = MappingProxyType(
 )
 """The words that stand for keys of a client's configuration, by their paths."""
 
+_FLAG: Final = re.compile(r"--[a-z-]+")
 _OWN_WORDS: Final = ("config", "port", "bind")
 
 
@@ -118,7 +120,10 @@ def _load(words: Mapping[str, str]) -> ClientConfig:
     except ConfigError as error:
         raise ConfigError(
             [
-                ConfigMistake(written.get(mistake.path, mistake.path), mistake.message)
+                ConfigMistake(
+                    written.get(mistake.path, mistake.path),
+                    _with_words(mistake.message, written),
+                )
                 for mistake in error.mistakes
             ]
         ) from None
@@ -129,3 +134,10 @@ def _load(words: Mapping[str, str]) -> ClientConfig:
         word = "tokenFile" if "tokenFile" in words else "token"
         raise ConfigError([ConfigMistake(word, str(error))]) from None
     return config
+
+
+def _with_words(message: str, written: Mapping[str, str]) -> str:
+    """
+    Put words in the place of the flags that a message names.
+    """
+    return _FLAG.sub(lambda flag: written.get(flag[0], flag[0]), message)

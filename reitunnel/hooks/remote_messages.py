@@ -69,9 +69,11 @@ def decode_answer(asked: Asked, body: bytes) -> Answer:
         answer = msgspec.json.decode(body, type=Answer)
     except (msgspec.DecodeError, UnicodeDecodeError) as error:
         said = _PATTERN.sub("without control characters", " ".join(str(error).split()))
-        raise BadAnswer(f"the answer is none: {said[:200]}") from None
+        raise BadAnswer(f"the answer is not valid: {said[:200]}") from None
     if answer.tunnel is not UNSET and (asked, answer.decision) != ("tunnel", "allow"):
-        raise BadAnswer("the answer is none: only a tunnel that is allowed is changed")
+        raise BadAnswer(
+            "the answer is not valid: only a tunnel that is allowed is changed"
+        )
     return answer
 
 

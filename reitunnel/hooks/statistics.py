@@ -59,7 +59,7 @@ class Tally:
     @ivar counter: tells how often it was called, where C{calls} is not kept.
     @ivar logged: which kinds of failures have been logged.
     @ivar warned: whether it has been called slow.
-    @ivar warned_of_wait: whether its decisions have been called slow.
+    @ivar warned_late: whether its decisions have been called slow.
     """
 
     __slots__ = (

@@ -4,7 +4,7 @@ What the pages have in common: who may ask, arguments, answers, and mistakes.
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 from urllib.parse import urlsplit
@@ -67,6 +67,17 @@ class Arguments:
     def __init__(self, request: Request) -> None:
         self._given: dict[bytes, list[bytes]] = request.args or {}
 
+    def check(self, known: Sequence[str]) -> None:
+        """
+        See that there is nothing else, so that what is misspelt is noticed.
+
+        @raise PageError: if there is.
+        """
+        for name in self._given:
+            text = name.decode("ascii", "replace")
+            if text not in known:
+                raise PageError(400, f"{text}: unknown; there are {', '.join(known)}")
+
     def number(self, name: str, default: float, least: float, most: float) -> float:
         """
         Give a number.
@@ -109,13 +120,23 @@ class Page(Resource):
     _log = Logger()
     isLeaf = False
 
-    def __init__(self, make: PageMaker, method: str = "GET") -> None:
+    def __init__(
+        self, make: PageMaker, method: str = "GET", arguments: Sequence[str] = ()
+    ) -> None:
         """
         @param method: C{GET}, or C{POST} for what changes something.
+        @param arguments: those that it knows. Without any, none matters.
         """
         super().__init__()  # type: ignore[no-untyped-call]
         self._make = make
         self._method = method.encode()
+        self._arguments = arguments
+
+    def getChild(self, path: bytes, request: Request) -> Resource:
+        """
+        With a slash at its end it is the same page. There are no others below.
+        """
+        return Page(missing) if path else self
 
     def render(self, request: Request) -> int:
         """
@@ -128,7 +149,10 @@ class Page(Resource):
             return NOT_DONE_YET
 
         async def make() -> Answer:
-            return await self._make(Arguments(request))
+            arguments = Arguments(request)
+            if self._arguments:
+                arguments.check(self._arguments)
+            return await self._make(arguments)
 
         making = Deferred.fromCoroutine(make())
         gone: list[Failure] = []
@@ -189,6 +213,13 @@ class Guarded(Resource):
         if origin is not None and origin != b"http://" + host:
             return True
         return self._local and not _is_local(host.decode("latin-1"))
+
+
+async def missing(arguments: Arguments) -> Answer:
+    """
+    Say that there is no such page.
+    """
+    raise PageError(404, "no such page: / lists them")
 
 
 async def _refuse(arguments: Arguments) -> Answer:

@@ -25,6 +25,7 @@ from reitunnel.monitoring.pages import (
     Page,
     PageError,
     as_json,
+    missing,
 )
 from reitunnel.monitoring.profiler import Clock, Profiler, SignalTimer, Timer
 from reitunnel.monitoring.status import StatusReport
@@ -117,15 +118,15 @@ def page_tree(
             b"metrics": Page(pages.metrics),
             b"health": Page(pages.health),
             b"ready": Page(pages.ready),
-            b"status": Page(pages.status),
+            b"status": Page(pages.status, arguments=("streams",)),
         }
     )
     if debug:
         probes = _Probes(reactor, watched, report, make_timer)
-        heap_page = Page(heap.top)
+        heap_page = Page(heap.top, arguments=("top",))
         for name, page in {
-            b"diff": Page(heap.difference),
-            b"start": Page(heap.start, "POST"),
+            b"diff": Page(heap.difference, arguments=("top",)),
+            b"start": Page(heap.start, "POST", ("seconds", "frames")),
             b"mark": Page(heap.mark, "POST"),
             b"stop": Page(heap.stop, "POST"),
         }.items():
@@ -135,8 +136,13 @@ def page_tree(
             _directory(
                 {
                     b"": Page(pages.index),
-                    b"profile": Page(probes.profile),
-                    b"trace": Page(probes.trace),
+                    b"profile": Page(
+                        probes.profile,
+                        arguments=("seconds", "hz", "format", "clock"),
+                    ),
+                    b"trace": Page(
+                        probes.trace, arguments=("seconds", "least_turn_us")
+                    ),
                     b"reactor": Page(probes.holdings),
                     b"heap": heap_page,
                 }
@@ -154,11 +160,14 @@ class _Directory(Resource):
         """
         Say that there is no such page.
         """
-        return Page(_missing)
+        return Page(missing)
 
-
-async def _missing(arguments: Arguments) -> Answer:
-    raise PageError(404, "no such page: / lists them")
+    def render(self, request: Request) -> int:
+        """
+        Without the slash at its end it is the same page.
+        """
+        page: Page = self.children[b""]
+        return page.render(request)
 
 
 def _directory(children: dict[bytes, Resource]) -> Resource:

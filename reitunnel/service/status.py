@@ -8,6 +8,7 @@ import json
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
+from shutil import get_terminal_size
 from typing import Any, ClassVar, Final, TextIO
 
 from twisted.python.usage import CompleteFiles, CompleteList, Completions, UsageError
@@ -117,7 +118,12 @@ def show_status(
                 indent = 2 if options["once"] else None
                 text = json.dumps(status, indent=indent, ensure_ascii=False) + "\n"
             else:
-                text = "".join(f"{line}\n" for line in _read(options, status, former))
+                lines = _read(options, status, former)
+                if out.isatty():
+                    lines = [
+                        _fitting(line, get_terminal_size().columns) for line in lines
+                    ]
+                text = "".join(f"{line}\n" for line in lines)
                 if not options["once"]:
                     text = _CLEAR + text if out.isatty() else text + "\n"
             out.write(text)
@@ -136,8 +142,15 @@ def _read(options: StatusOptions, status: Status, former: Status | None) -> list
         return list(_table(status, former))
     except (KeyError, TypeError, AttributeError):
         raise NotAnswered(
-            f"{options.where}: the answer is none that this version knows"
+            f"{options.where}: the answer is not one that this version knows"
         ) from None
+
+
+def _fitting(line: str, width: int) -> str:
+    """
+    Cut a line that a terminal would break.
+    """
+    return line if len(line) <= width else f"{line[: width - 1]}\N{HORIZONTAL ELLIPSIS}"
 
 
 def _table(status: Status, former: Status | None) -> Iterator[str]:

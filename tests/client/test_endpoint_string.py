@@ -96,6 +96,17 @@ class StringTests(SynchronousTestCase):
         self.assertEqual("direct", port.client.config.carrier)
         self.assertEqual("shop", self.pair.session.instance)
 
+    def test_mistakes_name_words(self) -> None:
+        """
+        Nobody is told of flags, which a string has not.
+        """
+        [line] = self.mistakes(
+            f"reitunnel:tcp\\://192.0.2.1\\:7000:tokenFile={self.token}"
+        )
+        self.assertIn("say insecure_plaintext (insecurePlaintext)", line)
+        [line] = self.mistakes(f"reitunnel:tokenFile={self.token}")
+        self.assertNotIn("--", line)
+
     def test_port_of_the_servers_choice(self) -> None:
         self.listen(f"reitunnel:server={SERVER}:tokenFile={self.token}")
         self.assertEqual(1, len(self.pair.public_ports))

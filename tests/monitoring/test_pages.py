@@ -42,8 +42,44 @@ class PageTests(AskingTestCase):
         self.assertIn("/debug/heap/start", listed)
 
     def test_no_such_page(self) -> None:
-        for path in ("/nothing", "/debug/nothing", "/debug/heap/nothing"):
-            self.assertEqual(404, self.ask(path).code, path)
+        for path in (
+            "/nothing",
+            "/debug/nothing",
+            "/debug/heap/nothing",
+            "/metrics/nothing",
+        ):
+            answer = self.ask(path)
+            self.assertEqual(404, answer.code, path)
+            self.assertEqual("no such page: / lists them\n", answer.text, path)
+
+    def test_slash_at_the_end(self) -> None:
+        """
+        With one or without one, it is the same page.
+        """
+        for path in ("/health", "/status", "/debug", "/debug/heap"):
+            answer, same = self.ask(path), self.ask(f"{path}/")
+            self.assertEqual(answer.code, same.code, path)
+            self.assertEqual(answer.text, same.text, path)
+        self.assertEqual(self.ask("/").text, self.ask("/debug").text)
+
+    def test_unknown_argument(self) -> None:
+        """
+        One that is misspelt is a mistake; a page that has none takes any.
+        """
+        answer = self.ask("/debug/profile?secnods=30")
+        self.assertEqual(400, answer.code)
+        self.assertEqual(
+            "secnods: unknown; there are seconds, hz, format, clock\n", answer.text
+        )
+        for path in (
+            "/status?stream=yes",
+            "/debug/trace?hz=1",
+            "/debug/heap?frames=2",
+            "/debug/heap/diff?x=1",
+        ):
+            self.assertEqual(400, self.ask(path).code, path)
+        self.assertEqual(400, self.ask("/debug/heap/start?top=1", method="POST").code)
+        self.assertEqual(200, self.ask("/health?_=12").code)
 
     def test_health(self) -> None:
         self.pair.reactor.advance(1)

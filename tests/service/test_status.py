@@ -97,6 +97,9 @@ class Terminal(StringIO):
         return True
 
 
+CLEAR = "\x1b[H\x1b[2J"
+
+
 def parsed(*arguments: str) -> StatusOptions:
     options = StatusOptions()
     options.parseOptions(list(arguments))
@@ -140,6 +143,17 @@ class TableTests(SynchronousTestCase):
         code = show_status(parsed(), out, lambda where: left.pop(0), sleep)
         self.assertEqual(0, code)
         return out.getvalue()
+
+    def test_narrow_terminal(self) -> None:
+        """
+        What does not fit is cut, and not broken.
+        """
+        self.patch(os, "environ", {**os.environ, "COLUMNS": "40"})
+        lines = self.show(status_of(), out=Terminal()).replace(CLEAR, "").splitlines()
+        self.assertLessEqual(max(len(line) for line in lines), 40)
+        self.assertTrue(any(line.endswith("\N{HORIZONTAL ELLIPSIS}") for line in lines))
+        whole = self.show(status_of()).splitlines()
+        self.assertGreater(max(len(line) for line in whole), 40)
 
     def test_once(self) -> None:
         out = StringIO()
@@ -223,7 +237,7 @@ class TableTests(SynchronousTestCase):
         error = self.assertRaises(
             NotAnswered, show_status, parsed("--once"), StringIO(), ask
         )
-        self.assertRegex(str(error), "none that this version knows")
+        self.assertRegex(str(error), "not one that this version knows")
 
 
 class AskingTests(SynchronousTestCase):
