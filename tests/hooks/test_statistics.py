@@ -160,8 +160,8 @@ class CountTests(StatisticsTestCase):
         self.assertEqual(
             [
                 (
-                    "hook it is slow: it took 3 s for on_stream_open; after 5 s that is a "
-                    "refusal"
+                    "hook it is slow: it took 3 s for on_stream_open; after 5 s that "
+                    "is a refusal"
                 )
             ],
             self.lines(lambda: decide(3)),
