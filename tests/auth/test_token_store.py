@@ -221,6 +221,17 @@ class ReloadTests(SynchronousTestCase):
         write_token_file(self.path, OFFICE + "disabled = true\n")
         self.assertIn("disabled", self.objection("office"))
 
+    def test_passed_over(self) -> None:
+        """
+        What is wrong with this file, and not with another one, has been said.
+        """
+        for path, said in ((self.path, 0), (self.path.with_suffix(".other"), 1)):
+            write_token_file(self.path, OFFICE + f"x = {said}\n")
+            self.store.pass_over(str(path))
+            with capturedLogs() as events:
+                self.assertEqual("", self.objection("office"))
+            self.assertEqual(said, len(events))
+
     def test_gone_and_back(self) -> None:
         self.path.unlink()
         with capturedLogs() as events:
