@@ -118,7 +118,10 @@ class Reader:
             return self._note(path, f"expected text, got {kind_of(value)}")
         if kind is Path:
             if isinstance(value, str) and value and "\0" not in value:
-                return self._origin.directory_of(path) / Path(value).expanduser()
+                try:
+                    return self._origin.directory_of(path) / Path(value).expanduser()
+                except RuntimeError:
+                    return self._note(path, f"no home directory for {shown(value)}")
             return self._note(path, f"expected a path, got {shown(value)}")
         if kind is not PortRange:
             raise TypeError(f"settings cannot hold {kind}")

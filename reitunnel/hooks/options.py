@@ -106,8 +106,8 @@ def _path_reader(directory: Path) -> Callable[[type, Any], Any]:
         ):
             try:
                 return directory / Path(value).expanduser()
-            except RuntimeError as error:
-                raise ValueError(f"{shown(str(value))}: {error}") from error
+            except RuntimeError:
+                raise ValueError(f"no home directory for {shown(str(value))}") from None
         raise ValueError(f"expected a path, got {shown(value)}")
 
     return read

@@ -4,6 +4,7 @@ C{reitunnel status}: what a running process does, in a table that refreshes.
 
 from __future__ import annotations
 
+import contextlib
 import json
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -93,7 +94,10 @@ class StatusOptions(CommandOptions):
         """
         if self["address"] is not None:
             return str(self["address"])
-        path = Path(self["socket"] or DEFAULT_SOCKET).expanduser()
+        path = Path(self["socket"] or DEFAULT_SOCKET)
+        with contextlib.suppress(RuntimeError):
+            # Of a user who does not exist it stays as it is.
+            path = path.expanduser()
         return f"unix:{path.absolute()}"
 
 

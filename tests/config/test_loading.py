@@ -172,6 +172,15 @@ class ServerTests(LoadingTestCase):
         )
         self.assertEqual(home / "tokens.toml", config.auth.tokens)
 
+    def test_home_directory_of_nobody(self) -> None:
+        error = self.assertRaises(
+            ConfigError,
+            self.server,
+            'listen = ["tcp://127.0.0.1:7000"]\nauth.tokens = "~no-such-user/tokens"\n',
+        )
+        message = 'auth.tokens: no home directory for "~no-such-user/tokens"'
+        self.assertIn(message, str(error))
+
 
 class FlagTests(LoadingTestCase):
     def test_win_over_the_file(self) -> None:
