@@ -25,6 +25,7 @@ from reitunnel import (
     ConfigError,
     Refused,
     ReitunnelError,
+    Server,
     TransportError,
 )
 from reitunnel.auth import new_token
