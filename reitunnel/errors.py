@@ -258,10 +258,18 @@ class InvalidHook(ReitunnelError):
     hook: object | None = None
 
 
+_CONTROL: Final = re.compile(r"[\x00-\x1f\x7f-\x9f]")
+
+
+def _escaped(found: re.Match[str]) -> str:
+    return found[0].encode("unicode_escape").decode()
+
+
 @dataclass(frozen=True, slots=True)
 class ConfigMistake:
     """
-    One mistake in a configuration. As text it shows the secret of no token.
+    One mistake in a configuration. As text it shows the secret of no token, and no
+    control characters: they are escaped.
 
     @ivar path: the key's path (C{"limits.max_clients"}, C{"tunnels[2].port"}),
         or the flag (C{"--listen"}).
@@ -270,6 +278,11 @@ class ConfigMistake:
 
     path: str
     message: str
+
+    def __post_init__(self) -> None:
+        for name in ("path", "message"):
+            text = _CONTROL.sub(_escaped, getattr(self, name))
+            object.__setattr__(self, name, text)
 
     def __str__(self) -> str:
         return hide_tokens(f"{self.path}: {self.message}")
