@@ -280,12 +280,11 @@ class ConfigMistake:
     message: str
 
     def __post_init__(self) -> None:
-        for name in ("path", "message"):
-            text = _CONTROL.sub(_escaped, getattr(self, name))
-            object.__setattr__(self, name, text)
+        object.__setattr__(self, "message", _CONTROL.sub(_escaped, self.message))
 
     def __str__(self) -> str:
-        return hide_tokens(f"{self.path}: {self.message}")
+        path = _CONTROL.sub(_escaped, self.path)
+        return hide_tokens(f"{path}: {self.message}")
 
 
 class ConfigError(ReitunnelError):

@@ -22,6 +22,9 @@ def main() -> None:
         "--keep", type=Path, help="a directory for new inputs; a temporary one else"
     )
     parser.add_argument(
+        "--seed", type=int, default=0, help="of chance; another one each time if 0"
+    )
+    parser.add_argument(
         "--seeds", action="store_true", help="write the seeds into the corpus"
     )
     options = parser.parse_args()
@@ -31,10 +34,10 @@ def main() -> None:
         _say("\n".join(_names()))
     else:
         keep = options.keep or Path(tempfile.mkdtemp(prefix="reitunnel-fuzz-"))
-        _search(options.target, options.seconds, keep)
+        _search(options.target, options.seconds, options.seed, keep)
 
 
-def _search(name: str, seconds: int, keep: Path) -> NoReturn:
+def _search(name: str, seconds: int, seed: int, keep: Path) -> NoReturn:
     """
     Search, and exit as libFuzzer does: with 0 if nothing was found.
     """
@@ -52,6 +55,7 @@ def _search(name: str, seconds: int, keep: Path) -> NoReturn:
         [
             sys.argv[0],
             f"-max_total_time={seconds}",
+            f"-seed={seed}",
             "-max_len=4096",
             "-timeout=10",
             "-rss_limit_mb=1024",

@@ -30,7 +30,8 @@ class FuzzingTests(ProcessTestCase):
         running = self.start(
             sys.executable,
             *("-m", "tests.fuzz", target),
-            *("--seconds", str(SECONDS), "--keep", str(self.directory / "found")),
+            *("--seconds", str(SECONDS), "--seed", "1"),
+            *("--keep", str(self.directory / "found")),
             environ={"PYTHONPATH": os.fspath(ROOT)},
         )
         finished = await running.finished(PATIENCE)
